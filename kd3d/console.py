@@ -1,0 +1,42 @@
+"""What a person sees: a progress bar with time left on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """Print one line to standard error at once (standard output is for results)."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Yield `items` while showing progress with the time left.
+
+    Args:
+        items: What to iterate over.
+        label: Short description shown in front.
+        total: Number of items where `items` has no length.
+    """
+    if total is None:
+        total = len(items)  # type: ignore[arg-type]
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track as rich_track
+
+        yield from rich_track(items, label, total=total, console=Console(stderr=True))
+        return
+    started = shown = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - shown > 10 and done < total:
+            left = (now - started) / done * (total - done)
+            say(f"{label}: {done}/{total}, about {left:.0f} s left")
+            shown = now
+    say(f"{label}: {total}/{total} in {time.monotonic() - started:.1f} s")
