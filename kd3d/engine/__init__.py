@@ -1,0 +1,1 @@
+"""Training and testing through mmengine: runner, hooks, export."""

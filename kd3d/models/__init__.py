@@ -1,0 +1,1 @@
+"""Stock detectors by reference, and their smaller versions."""

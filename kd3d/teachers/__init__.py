@@ -1,0 +1,1 @@
+"""Where knowledge comes from: models that fill taps without being trained."""

@@ -1,0 +1,67 @@
+"""The only file that handles differences between versions and devices of the host stack."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kd3d.errors import UserError
+
+
+def _allowed_globals() -> list[Any]:
+    """Return what an mmengine checkpoint holds besides tensors: its log buffers and numpy values."""
+    from mmengine.logging import HistoryBuffer
+
+    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool", "uint32")]
+    multiarray = np.core.multiarray
+    allowed = [HistoryBuffer, multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
+    return allowed + dtypes
+
+
+def allow_resume() -> None:
+    """Let mmengine 0.10 load its own checkpoints under torch >= 2.6.
+
+    There ``torch.load`` defaults to ``weights_only=True`` and refuses mmengine's HistoryBuffer. An
+    allow-list of precisely these classes is registered; everything else stays refused.
+    """
+    torch.serialization.add_safe_globals(_allowed_globals())
+
+
+def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU with the safe loader.
+
+    Raises:
+        UserError: Missing or truncated file, or one that holds objects outside the allow-list.
+    """
+    try:
+        with torch.serialization.safe_globals(_allowed_globals()):
+            value = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError("file not found", path, "train it first, or correct the path") from None
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0][:160]
+        raise UserError(f"not safe to load ({reason})", path, "export plain tensors first") from None
+    except (RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).split("\n")[0][:160]
+        raise UserError(f"not a readable checkpoint ({reason})", path, "copy it again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"holds a {type(value).__name__}, not a state dict", path)
+    return value
+
+
+def use_available_device(model: nn.Module) -> nn.Module:
+    """Make spconv layers run without CUDA: their default algorithms exist for CUDA alone."""
+    if torch.cuda.is_available():
+        return model
+    for module in model.modules():
+        if type(module).__module__.startswith("spconv."):
+            from spconv.core import ConvAlgo
+
+            if hasattr(module, "algo"):
+                module.algo = ConvAlgo.Native
+    return model

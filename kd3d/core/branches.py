@@ -1,0 +1,108 @@
+"""What each model of a distiller is allowed to see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor, nn
+
+from kd3d.errors import UserError
+
+STUDENT = "student"
+
+
+class BranchPreprocessor(BaseDataPreprocessor):
+    """Give the student and each teacher its own inputs and its own data samples.
+
+    Training batches become ``inputs={"student": {...}, <teacher>: {...}}``, each made by that
+    model's own preprocessor (so voxel sizes, ranges and modalities may differ) from the same
+    augmented raw inputs. Other batches are the student's alone. Branches whose preprocessors have
+    equal configs share the voxelisation, so rows correspond; tensors are copied, because stock
+    modules write into them (``PillarFeatureNet`` with ``legacy=True``, ``extract_img_feat``).
+
+    Args:
+        preprocessors: Branch name -> that model's own data preprocessor; holds ``"student"``.
+        configs: Branch name -> its config, to see which are equal.
+        keys: Branch name -> {input name in the model: input name in the batch}, for a model that
+            sees other inputs, e.g. ``{"points": "points_dense"}``; absent: everything.
+    """
+
+    def __init__(
+        self, preprocessors: dict[str, nn.Module], configs: dict[str, dict],
+        keys: dict[str, dict[str, str]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleDict(preprocessors)
+        self.configs, self.keys = configs, keys or {}
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Preprocess a collated batch.
+
+        Args:
+            data: ``inputs`` (name -> list of tensors) and ``data_samples`` (list).
+            training: Whether the teachers' branches are wanted.
+
+        Returns:
+            ``inputs`` and the student's ``data_samples``; in training `inputs` maps branch name to
+            that branch's inputs and ``data_samples`` maps branch name to its samples.
+
+        Raises:
+            UserError: A sample without points in a model's range, or a missing input.
+        """
+        if not training:
+            batch = self._branch(STUDENT, data, False)
+            return {"inputs": batch["inputs"], "data_samples": batch["data_samples"]}
+        inputs, samples = {}, {}
+        for name in self.branches:
+            same = next((n for n in inputs if self._equal(n, name)), None)
+            if same is None:
+                batch = self._branch(name, data, True)
+                inputs[name], samples[name] = batch["inputs"], batch["data_samples"]
+            else:
+                inputs[name] = _copied(inputs[same])
+                samples[name] = [sample.new() for sample in samples[same]]
+        return {"inputs": inputs, "data_samples": samples}
+
+    def _equal(self, first: str, second: str) -> bool:
+        return (self.configs[first], self.keys.get(first)) == (self.configs[second], self.keys.get(second))
+
+    def _branch(self, name: str, data: dict[str, Any], training: bool) -> dict[str, Any]:
+        raw, samples = data["inputs"], data["data_samples"]
+        if name in self.keys:
+            raw = {ours: _take(raw, theirs, name) for ours, theirs in self.keys[name].items()}
+        own = {"inputs": dict(raw), "data_samples": [sample.new() for sample in samples]}
+        batch = self.branches[name](own, training)
+        _refuse_empty(name, batch, samples)
+        return batch
+
+
+def _take(raw: dict[str, Any], key: str, branch: str) -> Any:
+    if key not in raw:
+        raise UserError(f"the batch has no input {key!r}, only {sorted(raw)}", f"branch {branch}")
+    return raw[key]
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _refuse_empty(branch: str, batch: dict[str, Any], samples: list[Any]) -> None:
+    """Refuse a sample without voxels: mmdet3d would take the batch for a smaller one."""
+    voxels = batch["inputs"].get("voxels")
+    if voxels is None:
+        return
+    present = set(voxels["coors"][:, 0].unique().tolist())
+    for i, sample in enumerate(samples):
+        if i not in present:
+            name = sample.metainfo.get("lidar_path") or sample.metainfo.get("sample_idx", i)
+            raise UserError(
+                f"no point of this frame lies in the range of the {branch}", name,
+                "check the cloud and point_cloud_range, or leave the frame out",
+            )

@@ -1,0 +1,42 @@
+"""The card that every method carries: what it is, where it comes from, how far it was verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """Facts about a distillation method.
+
+    Attributes:
+        name: Registry name.
+        title: The paper's title, with authors.
+        venue: Where and when it was published.
+        paper: Address of the paper.
+        idea: One sentence.
+        equation: The loss in one line of LaTeX-like text.
+        source: The survey's knowledge sources: logit, feature, similarity.
+        scheme: offline, online or self.
+        algorithm: The survey's algorithm families; empty for plain imitation.
+        needs: What both models must offer: tap aliases, ``gt_boxes``.
+        heads: Head kinds it works with; empty where heads do not matter.
+        status: ``formula-tested`` (equals an independent reference), ``parity-tested`` (equals the
+            authors' code), ``trained-simulated``.
+        differences: How the default differs from the authors' code.
+    """
+
+    name: str
+    title: str
+    venue: str
+    paper: str
+    idea: str
+    equation: str
+    source: tuple[str, ...]
+    scheme: str
+    algorithm: tuple[str, ...]
+    needs: tuple[str, ...]
+    heads: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    zero_when_equal: bool = True

@@ -1,0 +1,41 @@
+"""What a term may know besides its two tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Context:
+    """One training batch as the terms see it.
+
+    Attributes:
+        boxes: A sample's (N, 7) ground-truth boxes [x, y, z_bottom, dx, dy, dz, yaw], LiDAR frame,
+            metres and radians, one entry a sample; (0, 7) where there is none.
+        labels: A sample's (N,) int64 class indices.
+        inputs: Branch name -> that model's inputs.
+        progress: Share of the training that is done, 0 to 1.
+    """
+
+    boxes: list[Tensor]
+    labels: list[Tensor]
+    inputs: dict[str, dict[str, Any]]
+    progress: float
+
+    @classmethod
+    def from_batch(cls, inputs: dict[str, dict], samples: list[Any], progress: float) -> Context:
+        """Read the ground truth from the student's data samples."""
+        boxes, labels = [], []
+        for sample in samples:
+            truth = getattr(sample, "gt_instances_3d", None)
+            if truth is None or "bboxes_3d" not in truth:
+                boxes.append(torch.zeros(0, 7))
+                labels.append(torch.zeros(0, dtype=torch.long))
+                continue
+            boxes.append(truth.bboxes_3d.tensor[:, :7])
+            labels.append(truth.labels_3d)
+        return cls(boxes, labels, inputs, progress)

@@ -1,0 +1,86 @@
+"""Checkpoints whose root keys are the stock detector's, with everything of kd3d under ``kd.``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+STUDENT_PREFIX = "student."
+EXTRA_PREFIX = "kd."
+
+
+def install(module: nn.Module, state_dict: bool = True) -> None:
+    """Register the state-dict hooks on a distiller.
+
+    Saving moves ``student.*`` to the root and every other key under ``kd.``; loading does the
+    reverse, so a stock detector's checkpoint loads as the student. mmengine loads through its own
+    recursion and never calls an overridden ``load_state_dict``; hooks it honours.
+    """
+    if state_dict:
+        module._register_state_dict_hook(_on_save)
+        module._register_load_state_dict_pre_hook(_on_load)
+
+
+def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
+    _rename(state, prefix, _portable_key)
+    if hasattr(state, "_metadata"):
+        _rename(state._metadata, prefix, lambda key: _portable_key(key + ".").rstrip(".") if key else key)
+
+
+def _on_load(state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    _rename(state, prefix, _module_key)
+
+
+def _rename(state: dict, prefix: str, rename: Any) -> None:
+    for key in [k for k in state if k.startswith(prefix)]:
+        value = state.pop(key)
+        state[prefix + rename(key[len(prefix) :])] = value
+
+
+def _portable_key(key: str) -> str:
+    if key.startswith(STUDENT_PREFIX):
+        return key[len(STUDENT_PREFIX) :]
+    return EXTRA_PREFIX + key
+
+
+def _module_key(key: str) -> str:
+    if key.startswith(EXTRA_PREFIX):
+        return key[len(EXTRA_PREFIX) :]
+    return key if key.startswith(STUDENT_PREFIX) else STUDENT_PREFIX + key
+
+
+def student_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the stock detector's part of a saved state, as plain CPU tensors."""
+    return {
+        key: value.detach().cpu().clone()
+        for key, value in state.items()
+        if not key.startswith(EXTRA_PREFIX)
+    }
+
+
+def key_report(expected: dict[str, Tensor], found: dict[str, Tensor], limit: int = 3) -> str | None:
+    """Return one sentence on how two state dicts differ, or None when they agree in keys and shapes."""
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    shapes = [
+        f"{key} is {tuple(found[key].shape)}, the model wants {tuple(expected[key].shape)}"
+        for key in sorted(set(expected) & set(found))
+        if expected[key].shape != found[key].shape
+    ]
+    if not (missing or extra or shapes):
+        return None
+    parts = [
+        _listed("missing", missing, limit), _listed("unexpected", extra, limit),
+        _listed("shape", shapes, limit),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _listed(word: str, items: Iterable[str], limit: int) -> str:
+    items = list(items)
+    if not items:
+        return ""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return f"{len(items)} {word}: " + ", ".join(items[:limit]) + more

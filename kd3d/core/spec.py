@@ -1,0 +1,110 @@
+"""What a feature is: channels, layout, and where it lies in metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Extent = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The geometry of a tapped tensor.
+
+    Attributes:
+        channels: Length of the channel axis.
+        layout: ``"map"`` (B, C, H, W), ``"rows"`` (V, C), ``"points"`` (B, C, N), ``"center_head"``
+            or ``"anchor_head"`` (a head's raw outputs, with the grid of their maps), or ``"other"``.
+        shape: (H, W) of a map, else None.
+        extent_m: (x_min, y_min, x_max, y_max) that a bird's-eye-view map covers, H along y and W
+            along x; None where it has no metric extent (images, rows).
+    """
+
+    channels: int
+    layout: str
+    shape: tuple[int, int] | None = None
+    extent_m: Extent | None = None
+
+    @property
+    def cell_m(self) -> tuple[float, float] | None:
+        """Cell size along x and y in metres."""
+        if self.shape is None or self.extent_m is None:
+            return None
+        x_min, y_min, x_max, y_max = self.extent_m
+        return (x_max - x_min) / self.shape[1], (y_max - y_min) / self.shape[0]
+
+    @property
+    def is_bev(self) -> bool:
+        """Whether it lies on a grid of cells with a metric extent."""
+        return self.shape is not None and self.extent_m is not None
+
+    def same_grid(self, other: FeatureSpec, tolerance_m: float = 1e-3) -> bool:
+        """Whether both maps have the same cells at the same places."""
+        if self.shape != other.shape or self.extent_m is None or other.extent_m is None:
+            return False
+        return all(abs(a - b) <= tolerance_m for a, b in zip(self.extent_m, other.extent_m))
+
+    def __str__(self) -> str:
+        text = f"{self.layout} of {self.channels} channels"
+        if self.shape:
+            text += f", {self.shape[0]}x{self.shape[1]} cells"
+        if self.is_bev:
+            x_min, y_min, x_max, y_max = self.extent_m  # type: ignore[misc]
+            text += f" of {self.cell_m[0]:.3g}x{self.cell_m[1]:.3g} m"  # type: ignore[index]
+            text += f" over x {x_min:g}..{x_max:g}, y {y_min:g}..{y_max:g} m"
+        return text
+
+
+def describe(value: object, grid: tuple[Extent, tuple[int, int]] | None) -> FeatureSpec:
+    """Return the spec of a tapped value.
+
+    Args:
+        value: What the tap holds.
+        grid: The detector's (extent in metres, (H, W) in voxels), None without a BEV grid.
+    """
+    if not isinstance(value, Tensor):
+        return _describe_head(value, grid)
+    if value.dim() == 2:
+        return FeatureSpec(value.shape[1], "rows")
+    if value.dim() == 3:
+        return FeatureSpec(value.shape[1], "points")
+    if value.dim() != 4:
+        return FeatureSpec(0, "other")
+    shape = (int(value.shape[2]), int(value.shape[3]))
+    return FeatureSpec(value.shape[1], "map", shape, _map_extent(grid, shape))
+
+
+def _describe_head(value: object, grid: tuple[Extent, tuple[int, int]] | None) -> FeatureSpec:
+    """Return the spec of mmdet3d's CenterHead (tasks of one dict) or Anchor3DHead (lists of maps)."""
+    try:
+        first = value[0][0]  # type: ignore[index]
+    except (TypeError, IndexError, KeyError):
+        return FeatureSpec(0, "other")
+    layout = "center_head" if isinstance(first, dict) else "anchor_head"
+    first = first.get("heatmap") if isinstance(first, dict) else first
+    if not isinstance(first, Tensor) or first.dim() != 4:
+        return FeatureSpec(0, "other")
+    shape = (int(first.shape[2]), int(first.shape[3]))
+    return FeatureSpec(int(first.shape[1]), layout, shape, _map_extent(grid, shape))
+
+
+def _map_extent(grid: tuple[Extent, tuple[int, int]] | None, shape: tuple[int, int]) -> Extent | None:
+    """Return the extent of a map that is the voxel grid at a whole stride (or finer), else None.
+
+    A grid that is no multiple of the stride is padded by the convolutions at its far end, so the
+    map reaches further than the grid; both axes must have the same stride.
+    """
+    if grid is None:
+        return None
+    (x_min, y_min, x_max, y_max), (rows, columns) = grid
+    stride_y, stride_x = rows / shape[0], columns / shape[1]
+    stride = round(stride_x) if stride_x >= 1 else 1 / round(1 / stride_x)
+    covered = [-(-n // stride) if stride >= 1 else n / stride for n in (rows, columns)]
+    if [round(c) for c in covered] != list(shape):
+        if stride_y == stride_x:
+            return (x_min, y_min, x_max, y_max)
+        return None
+    cell_x, cell_y = (x_max - x_min) / columns * stride, (y_max - y_min) / rows * stride
+    return (x_min, y_min, x_min + shape[1] * cell_x, y_min + shape[0] * cell_y)

@@ -1,0 +1,181 @@
+"""Taps: named tensors inside an unmodified detector, read by forward hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from kd3d.core.spec import FeatureSpec
+from kd3d.errors import UserError, did_you_mean
+
+# alias -> path, for the two ways in which mmdet3d names the parts of a LiDAR detector.
+_PLAIN = {
+    "pillars": "voxel_encoder", "voxel": "voxel_encoder", "bev_in": "middle_encoder",
+    "stage0": "backbone.0", "stage1": "backbone.1", "stage2": "backbone.2", "bev": "neck.0",
+    "head": "bbox_head",
+}
+_IMAGE = {"image": "img_neck.0", "image_backbone": "img_backbone"}
+
+
+def aliases(model: nn.Module) -> dict[str, str]:
+    """Return alias -> path for the detector's family.
+
+    The MVX family (CenterPoint, MVXFasterRCNN, ...) prefixes its LiDAR parts with ``pts_``; the
+    VoxelNet family does not. Aliases whose module is absent are left out.
+    """
+    prefix = "pts_" if any(hasattr(model, f"pts_{p}") for p in ("backbone", "bbox_head")) else ""
+    known = {alias: prefix + path for alias, path in _PLAIN.items()} | _IMAGE
+    return {alias: path for alias, path in known.items() if hasattr(model, path.split(".")[0])}
+
+
+class StopForward(BaseException):
+    """Ends a teacher's forward pass once every tap has fired; never leaves `kd3d.core`."""
+
+
+@dataclass(frozen=True)
+class TapAddress:
+    """Where a tap sits: a module and the way into its output.
+
+    Attributes:
+        module: Dotted module path.
+        index: Keys or positions into the module's output.
+        clone: Copy on capture, because a later module writes into the tensor in place.
+    """
+
+    module: str
+    index: tuple[str, ...] = ()
+    clone: bool = False
+
+
+def resolve(model: nn.Module, name: str) -> TapAddress:
+    """Turn a path or alias into an address.
+
+    ``neck.0`` is output 0 of ``neck`` unless ``neck`` has a child called 0; ``bev`` is an alias;
+    a trailing ``+clone`` copies on capture. Head outputs are always copied, since CenterHead's loss
+    applies the sigmoid to its heat map in place.
+
+    Raises:
+        UserError: No such module; the nearest names are suggested.
+    """
+    plain, _, suffix = name.partition("+")
+    if suffix not in ("", "clone"):
+        raise UserError(f"unknown tap suffix +{suffix}", name, "use +clone")
+    known = aliases(model)
+    parts = known.get(plain, plain).split(".")
+    modules = dict(model.named_modules())
+    for length in range(len(parts), 0, -1):
+        path = ".".join(parts[:length])
+        if path in modules:
+            clone = bool(suffix) or path.endswith("head")
+            return TapAddress(path, tuple(parts[length:]), clone)
+    names = [*known, *(m for m in modules if m.count(".") < 2 and m)]
+    hint = did_you_mean(plain, names)
+    raise UserError(f"no tap {plain!r} in {type(model).__name__}", "tap", hint)
+
+
+class Tap:
+    """One tensor (or head output) captured by a bound-method forward hook.
+
+    The hook is a bound method, so a deep copy of the model (an EMA) carries copies of its taps and
+    never writes into the original's.
+    """
+
+    def __init__(self, owner: TapSet, name: str, address: TapAddress, module: nn.Module) -> None:
+        self.owner, self.name, self.address = owner, name, address
+        self.values: list[Any] = []
+        self.versions: list[int] = []
+        module.register_forward_hook(self._capture)
+
+    def _capture(self, module: nn.Module, inputs: tuple, output: Any) -> None:
+        if not self.owner.armed:
+            return
+        for key in self.address.index:
+            output = _step_into(output, key, self)
+        if self.address.clone:
+            output = _clone(output)
+        self.values.append(output)
+        self.versions.append(output._version if isinstance(output, Tensor) else 0)
+        self.owner.fired(self)
+
+    def pop(self, needs_grad: bool) -> Any:
+        """Return the captured value and forget it.
+
+        Raises:
+            UserError: It fired not once, was changed in place afterwards, or carries no gradient
+                although one is needed.
+        """
+        values, versions = self.values, self.versions
+        self.values, self.versions = [], []
+        where = f"tap {self.name}"
+        if len(values) != 1:
+            raise UserError(f"fired {len(values)} times in one forward pass, wanted once", where)
+        value = values[0]
+        if isinstance(value, Tensor):
+            if value._version != versions[0]:
+                raise UserError("a later module changed it in place", where, f"tap '{self.name}+clone'")
+            if needs_grad and not value.requires_grad:
+                raise UserError(
+                    "it carries no gradient", where,
+                    "is it frozen, or inside a reentrant activation checkpoint?",
+                )
+        return value
+
+
+class TapSet:
+    """The taps of one model, armed for one forward pass at a time.
+
+    Args:
+        model: The detector; hooks are registered at once, so do this before any compile.
+        names: Paths or aliases.
+        stop: Raise `StopForward` as soon as every tap has fired (teachers).
+    """
+
+    def __init__(self, model: nn.Module, names: Iterable[str], stop: bool = False) -> None:
+        self.armed, self.stop = False, stop
+        self.specs: dict[str, FeatureSpec] = {}
+        modules = dict(model.named_modules())
+        self.taps: dict[str, Tap] = {}
+        for name in dict.fromkeys(names):
+            address = resolve(model, name)
+            self.taps[name] = Tap(self, name, address, modules[address.module])
+
+    def arm(self) -> None:
+        """Forget old values and capture the next forward pass."""
+        for tap in self.taps.values():
+            tap.values, tap.versions = [], []
+        self.armed = True
+
+    def disarm(self) -> None:
+        """Stop capturing (the recomputation of a checkpointed block must not fire a tap)."""
+        self.armed = False
+
+    def fired(self, tap: Tap) -> None:
+        """Called by a tap; ends the forward pass when it was the last one and `stop` is set."""
+        if self.stop and all(t.values for t in self.taps.values()):
+            raise StopForward
+
+    def pop(self, needs_grad: bool = False) -> dict[str, Any]:
+        """Return name -> value of every tap and disarm."""
+        self.disarm()
+        return {name: tap.pop(needs_grad) for name, tap in self.taps.items()}
+
+
+def _step_into(output: Any, key: str, tap: Tap) -> Any:
+    try:
+        return output[int(key)] if isinstance(output, (list, tuple)) else output[key]
+    except (KeyError, IndexError, ValueError, TypeError):
+        held = f"{type(output).__name__} of {len(output)}" if hasattr(output, "__len__") else type(output)
+        raise UserError(f"the module's output is a {held}, it has no [{key}]", f"tap {tap.name}") from None
+
+
+def _clone(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _clone(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clone(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Distances between boxes and between their encodings."""

@@ -1,0 +1,1 @@
+"""Distances between intermediate features."""

@@ -1,0 +1,1 @@
+"""Distances between the relations that features have among each other."""

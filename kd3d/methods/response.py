@@ -1,0 +1,154 @@
+"""Response distillation of head outputs, for centre heads and anchor heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from kd3d.adapters import MetricResample
+from kd3d.core.card import MethodCard
+from kd3d.core.context import Context
+from kd3d.core.registry import METHODS, TERMS
+from kd3d.core.spec import FeatureSpec
+from kd3d.core.term import Term
+from kd3d.errors import UserError
+from kd3d.losses.logit.head_response import (
+    anchor_response,
+    anchor_rows,
+    center_boxes,
+    center_scores,
+)
+
+CARD = MethodCard(
+    name="response",
+    title="Y. Hong, H. Dai, Y. Ding: Cross-modality knowledge distillation network for monocular "
+    "3D object detection (CMKD), its response loss",
+    venue="ECCV 2022",
+    paper="arXiv:2211.07171",
+    idea="The student's class scores follow the teacher's soft scores, and its boxes follow the "
+    "teacher's where the teacher is confident; no ground truth is needed.",
+    equation="L = w_c QFL(s, t) / #{t > tau_c} + w_b sum_i m_i |b_s - b_t|_{smooth L1} / sum_i m_i",
+    source=("logit",),
+    scheme="offline",
+    algorithm=(),
+    needs=("head",),
+    heads=("CenterHead", "Anchor3DHead"),
+    status=("parity-tested", "trained-simulated"),
+    differences=(
+        "class losses are normalised over the batch; the authors sum them over the batch and divide "
+        "box losses only",
+        "confidence is the largest class score; the authors take the sum over classes",
+        "the box loss is a score-weighted mean; the authors divide by the number of cells",
+        "no confident cell gives 0; the authors' centre head gives NaN",
+        "official_parity=True restores the authors' normalisers",
+    ),
+    zero_when_equal=False,
+)
+
+
+@METHODS.register_module()
+def response(
+    teacher: str = "teacher", scores: float | dict = 1.0, boxes: float = 0.25, directions: float = 0.1,
+    confident: float | None = None, name: str = "response", official_parity: bool = False,
+) -> list[dict[str, Any]]:
+    """Return the term of CMKD's response loss.
+
+    Args:
+        teacher: The teacher's name.
+        scores: Weight (or schedule) of the whole term; `boxes` and `directions` are relative to it.
+        boxes: Weight of the box part; 0 where the two heads have other grids.
+        directions: Weight of the direction part (anchor heads).
+        confident: Teacher score from which a cell counts; None: 0.1, the authors' centre head
+            normalises by 0.3.
+        name: The term's name.
+        official_parity: The authors' normalisers and weights.
+    """
+    return [
+        dict(type="ResponseTerm", name=name, student="student:head", teacher=f"{teacher}:head",
+             weight=scores, boxes=boxes, directions=directions, confident=confident,
+             official_parity=official_parity)
+    ]
+
+
+@TERMS.register_module()
+class ResponseTerm(Term):
+    """Distance between the raw outputs of two heads of one kind; see `response`."""
+
+    def __init__(
+        self, name: str, student: str, teacher: str, weight: float | dict = 1.0, boxes: float = 0.25,
+        directions: float = 0.1, confident: float | None = None, official_parity: bool = False,
+    ) -> None:
+        super().__init__(name, student, teacher, weight)
+        self.boxes, self.directions, self.official = boxes, directions, official_parity
+        self.confident = confident
+        self.resample: MetricResample | None = None
+
+    def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        """Refuse heads of two kinds; align heat maps of other grids in metres."""
+        where = f"term {self.name}"
+        if student.layout not in ("center_head", "anchor_head") or student.layout != teacher.layout:
+            raise UserError(f"the student has {student}, the teacher {teacher}", where,
+                            "response needs two centre heads or two anchor heads")
+        if student.same_grid(teacher):
+            return
+        if student.layout == "anchor_head" or self.boxes:
+            raise UserError(
+                f"the heads have other grids: {student} and {teacher}", where,
+                "set boxes=0 for centre heads; anchors do not correspond" )
+        self.resample = MetricResample(teacher, student, where)
+
+    def distance(self, student: Any, teacher: Any, context: Context) -> Tensor:
+        """Return scores + boxes * box part + directions * direction part."""
+        if isinstance(student[0][0], dict):
+            return self._center(student, teacher)
+        return self._anchor(student, teacher)
+
+    def _center(self, student: list[list[dict]], teacher: list[list[dict]]) -> Tensor:
+        if len(student) != len(teacher):
+            raise UserError(f"{len(student)} tasks against {len(teacher)}", f"term {self.name}")
+        low = 0.1 if self.confident is None else self.confident
+        total = student[0][0]["heatmap"].new_zeros(())
+        for (ours,), (theirs,) in zip(student, teacher):
+            heat = self._aligned(ours["heatmap"], theirs["heatmap"])
+            if self.official:
+                total = total + center_scores(ours["heatmap"], heat, confident=0.3, clamp=1e-4)
+                total = total + 4.0 * center_boxes(ours, theirs, sum_classes=True)
+                continue
+            total = total + center_scores(ours["heatmap"], heat, confident=low)
+            if self.boxes:
+                total = total + self.boxes * center_boxes(ours, theirs, confident=low)
+        return total
+
+    def _aligned(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.resample is not None:
+            probability = self.resample(teacher.sigmoid()).clamp(1e-6, 1 - 1e-6)
+            teacher = probability.logit()
+        if student.shape != teacher.shape:
+            raise UserError(f"heat maps {tuple(student.shape)} and {tuple(teacher.shape)}",
+                            f"term {self.name}", "both heads need the same classes in each task")
+        return teacher
+
+    def _anchor(self, student: list, teacher: list) -> Tensor:
+        total = student[0][0].new_zeros(())
+        for level in range(len(student[0])):
+            ours = self._rows(student, level)
+            theirs = self._rows(teacher, level)
+            if ours[0].shape != theirs[0].shape:
+                raise UserError(f"class maps {tuple(ours[0].shape)} and {tuple(theirs[0].shape)}",
+                                f"term {self.name}", "both heads need the same anchors and classes")
+            low = 0.1 if self.confident is None else self.confident
+            parts = anchor_response(ours, theirs, low, official=self.official)
+            weights = (2.0, 2.0, 0.4) if self.official else (1.0, self.boxes, self.directions)
+            total = total + sum(w * part for w, part in zip(weights, parts.values()))
+        return total
+
+    def _rows(self, output: list, level: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        scores, residuals, directions = (None if m is None else m[level] for m in output)
+        if directions is None:
+            anchors = residuals.shape[1] // 7
+        else:
+            anchors = directions.shape[1] // 2
+        rows = anchor_rows(scores, scores.shape[1] // anchors)
+        box = anchor_rows(residuals, residuals.shape[1] // anchors)
+        return rows, box, None if directions is None else anchor_rows(directions, 2)

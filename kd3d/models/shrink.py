@@ -1,0 +1,131 @@
+"""Smaller versions of stock mmdet3d configs: width, depth and voxel size."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+from kd3d.errors import UserError
+
+Model = dict[str, Any]
+
+
+def shrink_model(
+    model: Model, width: float = 1.0, depth: float = 1.0, voxel_m: float | None = None,
+    divisor: int = 4, where: str = "shrink",
+) -> Model:
+    """Return a stock model dict of a smaller detector of the same kind.
+
+    Works on SECOND-like detectors: PointPillars, SECOND and CenterPoint with pillars or voxels.
+
+    Args:
+        model: The stock model dict; it is not changed.
+        width: Factor on all hidden channels; parameters shrink about with its square.
+        depth: Factor on the number of layers of each backbone stage, at least one remains.
+        voxel_m: New pillar or voxel edge along x and y in metres.
+        divisor: Channels are rounded to a multiple of this, at least this.
+        where: For messages.
+
+    Raises:
+        UserError: A part that this function does not know, a factor outside (0, 1], or an edge
+            that does not divide the range into whole strides.
+    """
+    for name, value in (("width", width), ("depth", depth)):
+        if not 0 < value <= 1:
+            raise UserError(f"{name} = {value}, wanted a factor in (0, 1]", where)
+    model = copy.deepcopy(model)
+    prefix = "pts_" if "pts_backbone" in model else ""
+    parts = {k: model.get(prefix + k) for k in ("voxel_encoder", "middle_encoder", "backbone", "neck", "bbox_head")}
+    missing = [prefix + name for name, part in parts.items() if part is None]
+    if missing:
+        raise UserError(f"{model.get('type')} has no {', '.join(missing)}", where)
+    if width < 1:
+        _narrow(parts, width, divisor, where)
+    if depth < 1:
+        layers = parts["backbone"]["layer_nums"]
+        parts["backbone"]["layer_nums"] = [max(1, round(n * depth)) for n in layers]
+    if voxel_m is not None:
+        _coarsen(model, parts, voxel_m, where)
+    return model
+
+
+def _narrow(parts: Model, width: float, divisor: int, where: str) -> None:
+    def scale(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)(scale(v) for v in value)
+        return max(divisor, round(value * width / divisor) * divisor)
+
+    encoder, middle, backbone, neck, head = parts.values()
+    if _is(encoder, where, "PillarFeatureNet", "DynamicPillarFeatureNet", "HardSimpleVFE", "DynamicSimpleVFE"):
+        if "feat_channels" in encoder:
+            encoder["feat_channels"] = scale(encoder["feat_channels"])
+    _is(middle, where, "PointPillarsScatter", "SparseEncoder")
+    if middle["type"] == "PointPillarsScatter":
+        middle["in_channels"] = encoder["feat_channels"][-1]
+        backbone["in_channels"] = middle["in_channels"]
+    else:
+        planes = backbone["in_channels"] // middle.get("output_channels", 128)
+        for key, default in (("output_channels", 128), ("base_channels", 16)):
+            middle[key] = scale(middle.get(key, default))
+        default = ((16,), (32, 32, 32), (64, 64, 64), (64, 64, 64))
+        middle["encoder_channels"] = scale(middle.get("encoder_channels", default))
+        backbone["in_channels"] = middle["output_channels"] * planes
+    _is(backbone, where, "SECOND")
+    _is(neck, where, "SECONDFPN")
+    backbone["out_channels"] = scale(backbone["out_channels"])
+    neck["in_channels"], neck["out_channels"] = backbone["out_channels"], scale(neck["out_channels"])
+    _narrow_head(head, sum(neck["out_channels"]), scale, where)
+
+
+def _narrow_head(head: Model, channels: int, scale: Any, where: str) -> None:
+    _is(head, where, "Anchor3DHead", "CenterHead")
+    head["in_channels"] = channels
+    if head["type"] == "Anchor3DHead":
+        head["feat_channels"] = channels
+        return
+    head["share_conv_channel"] = scale(head.get("share_conv_channel", 64))
+    separate = head.setdefault("separate_head", {"type": "SeparateHead", "init_bias": -2.19, "final_kernel": 3})
+    separate["head_conv"] = scale(separate.get("head_conv", 64))
+
+
+def _is(part: Model, where: str, *types: str) -> bool:
+    if part["type"] not in types:
+        raise UserError(f"cannot shrink a {part['type']}, only {', '.join(types)}", where)
+    return True
+
+
+def _coarsen(model: Model, parts: Model, voxel_m: float, where: str) -> None:
+    layer = model["data_preprocessor"]["voxel_layer"]
+    low, high = layer["point_cloud_range"][:3], layer["point_cloud_range"][3:]
+    old = list(layer["voxel_size"])
+    cells = [(high[i] - low[i]) / voxel_m for i in (0, 1)]
+    stride = math.prod(parts["backbone"]["layer_strides"]) if parts["middle_encoder"][
+        "type"] == "PointPillarsScatter" else 8 * math.prod(parts["backbone"]["layer_strides"])
+    if any(abs(c - round(c)) > 1e-4 or round(c) % stride for c in cells):
+        raise UserError(
+            f"{voxel_m} m cuts the range into {cells[0]:.2f} x {cells[1]:.2f} cells, wanted multiples "
+            f"of the stride {stride}", where, "choose another voxel_m or change point_cloud_range",
+        )
+    columns, rows = (round(c) for c in cells)
+    size = [voxel_m, voxel_m, old[2]]
+    layer["voxel_size"] = size
+    if "voxel_size" in parts["voxel_encoder"]:
+        parts["voxel_encoder"]["voxel_size"] = size
+    middle = parts["middle_encoder"]
+    if middle["type"] == "PointPillarsScatter":
+        middle["output_shape"] = [rows, columns]
+    else:
+        middle["sparse_shape"] = [middle["sparse_shape"][0], rows, columns]
+    if parts["bbox_head"]["type"] == "CenterHead":
+        _coarsen_center(model, parts["bbox_head"], size, columns, rows)
+
+
+def _coarsen_center(model: Model, head: Model, size: list[float], columns: int, rows: int) -> None:
+    head["bbox_coder"]["voxel_size"] = size[:2]
+    for config in (model.get("train_cfg"), model.get("test_cfg")):
+        config = (config or {}).get("pts", {})
+        if "voxel_size" in config:
+            config["voxel_size"] = size if len(config["voxel_size"]) == 3 else size[:2]
+        if "grid_size" in config:
+            config["grid_size"] = [columns, rows, config["grid_size"][2]]

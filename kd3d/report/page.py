@@ -1,0 +1,193 @@
+"""Write the page: one self-contained HTML file and the same numbers as JSON."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import kd3d
+from kd3d.errors import UserError
+from kd3d.fileio import write_json, write_text
+from kd3d.report import charts
+from kd3d.report.pictures import SHOWN_FRAMES, choose_frames, draw_frames
+from kd3d.report.record import DIFFICULTIES, SCALARS_FILE, RunRecord, slug
+from kd3d.report.scalars import Scalars, read_scalars
+from kd3d.report.tables import ap_tables, flatten, order_runs, provenance, summary_rows
+from kd3d.report.verdict import VERDICT_SDS, check_spread, compare
+
+PathLike = str | os.PathLike[str]
+
+
+def load_runs(runs: Sequence[PathLike | RunRecord]) -> list[RunRecord]:
+    """Return the records in page order.
+
+    Raises:
+        UserError: No runs, a folder without a good record, or two runs of one name.
+    """
+    records = [run if isinstance(run, RunRecord) else RunRecord.load(run) for run in runs]
+    if not records:
+        raise UserError("no runs given", None, "name one or more run folders")
+    twice = [name for name, count in Counter(run.name for run in records).items() if count > 1]
+    if twice:
+        raise UserError(f"two runs are named {twice[0]!r}", None, "names must differ")
+    return order_runs(records)
+
+
+def write_report(
+    runs: Sequence[PathLike | RunRecord],
+    out_html: PathLike,
+    title: str = "Distillation report",
+    *,
+    spread: dict[str, dict[str, Any]] | None = None,
+    data_root: PathLike | None = None,
+    score_threshold: float = 0.3,
+    frames: int = SHOWN_FRAMES,
+) -> Path:
+    """Write the report of some runs and the same numbers beside it (`.json`).
+
+    Args:
+        runs: Run folders (`record.json`, `predictions/*.txt`, `scalars.json`) or records.
+        out_html: The page; the numbers go to the same name with the suffix `.json`.
+        title: Heading of the page.
+        spread: Seed-to-seed spread of the gain by metric: see `verdict.check_spread`.
+        data_root: Data set folder, where the one in the records has moved.
+        score_threshold: Boxes below this score are not drawn.
+        frames: Number of evenly spaced frames to show; 0 shows none.
+
+    Returns:
+        The path of the JSON file.
+
+    Raises:
+        UserError: Bad records, logs or spread; nothing is written then.
+    """
+    out_html = Path(out_html)
+    if out_html.suffix.lower() not in (".html", ".htm"):
+        raise UserError("the report is an HTML file", out_html, "name it something.html")
+    records = load_runs(runs)
+    spread = check_spread(spread)
+    missing: list[str] = []
+    logs = _read_logs(records, missing)
+    choice = None
+    if frames:
+        choice = choose_frames(
+            records, missing, score=score_threshold, count=frames, root=data_root
+        )
+    _note_missing(records, missing)
+    numbers = report_numbers(records, title, spread, logs, choice, missing)
+    html = render(records, numbers, logs, draw_frames(choice, records) if choice else [])
+    json_path = out_html.with_suffix(".json")
+    write_json(json_path, numbers)
+    write_text(out_html, html)
+    return json_path
+
+
+def report_numbers(
+    runs: list[RunRecord],
+    title: str,
+    spread: dict[str, dict[str, Any]],
+    logs: dict[str, Scalars],
+    choice: dict[str, Any] | None,
+    missing: list[str],
+) -> dict[str, Any]:
+    """Return everything the page shows as numbers, ready for JSON."""
+    return {
+        "title": title,
+        "kd3d": kd3d.__version__,
+        "simulated": any(run.data["simulated"] for run in runs),
+        "verdict_sds": VERDICT_SDS,
+        "spread": spread,
+        "comparisons": compare(runs, spread),
+        "summary": summary_rows(runs),
+        "runs": [run.to_dict() for run in runs],
+        "scalars": {name: _json_series(log) for name, log in logs.items()},
+        "frames": choice,
+        "missing": missing,
+    }
+
+
+def render(
+    runs: list[RunRecord],
+    numbers: dict[str, Any],
+    logs: dict[str, Scalars],
+    frames: list[dict[str, Any]],
+) -> str:
+    """Return the page's HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("kd3d.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["signed"] = lambda value: f"{value:+.2f}".replace("-", "\u2212")
+    shared, rest = provenance(runs)
+    certificates = [
+        {"run": run.name, "rows": flatten(run.teacher)} for run in runs if run.teacher is not None
+    ]
+    return environment.get_template("report.html.j2").render(
+        n=numbers,
+        runs=runs,
+        roles=charts.run_classes(runs),
+        slug=slug,
+        difficulties=DIFFICULTIES,
+        class_names=list(dict.fromkeys(name for run in runs for name in run.classes)),
+        pair=_first_pair(runs, numbers),
+        ap_tables=ap_tables(runs),
+        run_legend=charts.run_legend(runs),
+        pr_figures=charts.precision_recall(runs),
+        loss_chart=charts.total_loss(runs, logs),
+        term_figures=[(r, charts.term_charts(logs[r.name])) for r in runs if r.name in logs],
+        frames=frames,
+        certificates=certificates,
+        shared=shared,
+        rest=rest,
+    )
+
+
+def _first_pair(
+    runs: list[RunRecord], numbers: dict[str, Any]
+) -> tuple[RunRecord, RunRecord] | None:
+    """Return (baseline, distilled) of the first comparison."""
+    if not numbers["comparisons"]:
+        return None
+    by_name = {run.name: run for run in runs}
+    first = numbers["comparisons"][0]
+    return by_name[first["baseline"]], by_name[first["distilled"]]
+
+
+def _read_logs(runs: list[RunRecord], missing: list[str]) -> dict[str, Scalars]:
+    logs = {}
+    for run in runs:
+        path = (run.folder or Path("nowhere")) / SCALARS_FILE
+        if not path.is_file():
+            missing.append(f"{run.name}: no scalars file ({SCALARS_FILE}), so no training curves")
+            continue
+        logs[run.name] = read_scalars(path)
+        missing += [f"{run.name}: {note}" for note in logs[run.name].notes]
+        if not logs[run.name].series:
+            missing.append(f"{run.name}: {SCALARS_FILE} holds no training line")
+    return logs
+
+
+def _note_missing(runs: list[RunRecord], missing: list[str]) -> None:
+    for role in ("teacher", "baseline", "distilled"):
+        if not any(run.role == role for run in runs):
+            missing.append(f"no {role} run was given")
+    for run in runs:
+        if not run.result.get("curves"):
+            missing.append(f"{run.name}: the result holds no precision-recall curves")
+        if run.role == "distilled" and run.teacher is None:
+            missing.append(f"{run.name}: no teacher certificate is recorded")
+
+
+def _json_series(log: Scalars) -> dict[str, dict[str, list[Any]]]:
+    return {
+        name: {"iter": steps, "value": [v if math.isfinite(v) else None for v in values]}
+        for name, (steps, values) in log.series.items()
+    }

@@ -1,0 +1,206 @@
+"""The numbers of the page as rows: summary, full AP and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kd3d.report.record import DIFFICULTIES, OVERLAPS, ROLES, RunRecord
+from kd3d.report.verdict import METRICS
+
+NOT_MEASURED = "not measured"
+AP_METRICS = ("3D", "BEV", "2D", "AOS")
+KINDS = ("AP40", "AP11")
+
+
+def order_runs(runs: list[RunRecord]) -> list[RunRecord]:
+    """Return the runs as teacher, baseline, distilled; the given order within a role."""
+    return sorted(runs, key=lambda run: ROLES.index(run.role))
+
+
+def summary_rows(runs: list[RunRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the summary table, one cell a run.
+
+    A cell has `value` (JSON number, text or None), `text`, `note` (relative to the teacher) and
+    `best` (the best of the students).
+    """
+    teacher = next((run for run in runs if run.role == "teacher"), None)
+    rows = [_ap_row(label, value_of, runs, teacher) for label, value_of in METRICS.values()]
+    names = dict.fromkeys(name for run in runs for name in run.classes if name != "Car")
+    for name in names:
+        rows.append(_ap_row(f"{name} 3D AP", lambda r, n=name: r.ap(n, "3D"), runs, teacher))
+    costs: list[tuple[str, Callable[[RunRecord], Any], Callable[[Any], str]]] = [
+        ("Parameters", lambda r: r.params, _count),
+        ("MACs a frame", lambda r: r.macs, _count),
+        ("Latency, CPU", lambda r: (r.latency_ms or {}).get("median"), lambda v: f"{v:.1f} ms"),
+        ("Checkpoint", lambda r: r.checkpoint_bytes, _bytes),
+    ]
+    rows += [_cost_row(label, value_of, show, runs, teacher) for label, value_of, show in costs]
+    times: list[tuple[str, Callable[[RunRecord], Any], Callable[[Any], str]]] = [
+        ("Training time", lambda r: r.wall_time_s.get("train"), duration),
+        ("Step time", lambda r: r.step_time_s, lambda v: f"{1000 * v:.0f} ms"),
+        ("Test time", lambda r: r.wall_time_s.get("test"), duration),
+        ("Iterations", lambda r: r.iterations, lambda v: f"{v:,}"),
+        ("Batch size", lambda r: r.batch_size, str),
+        ("Seed", lambda r: r.seed, str),
+    ]
+    rows += [_plain_row(label, value_of, show, runs) for label, value_of, show in times]
+    return rows
+
+
+def _ap_row(
+    label: str,
+    value_of: Callable[[RunRecord], float | None],
+    runs: list[RunRecord],
+    teacher: RunRecord | None,
+) -> dict[str, Any]:
+    top = value_of(teacher) if teacher else None
+    values = [value_of(run) for run in runs]
+    students = [v for run, v in zip(runs, values) if run.role != "teacher" and v is not None]
+    cells = []
+    for run, value in zip(runs, values):
+        cell = _cell(value, lambda v: f"{v:.2f}")
+        if value is not None and top and run is not teacher:
+            cell["note"] = f"{100 * value / top:.0f} % kept"
+            cell["retention"] = value / top
+        student = run.role != "teacher" and len(students) > 1
+        cell["best"] = student and value == max(students) and min(students) < max(students)
+        cells.append(cell)
+    return {"label": label, "group": "ap", "cells": cells}
+
+
+def _cost_row(
+    label: str,
+    value_of: Callable[[RunRecord], Any],
+    show: Callable[[Any], str],
+    runs: list[RunRecord],
+    teacher: RunRecord | None,
+) -> dict[str, Any]:
+    top = value_of(teacher) if teacher else None
+    row = _plain_row(label, value_of, show, runs)
+    for run, cell in zip(runs, row["cells"]):
+        if cell["value"] and top and run is not teacher and cell["value"] != top:
+            ratio = top / cell["value"]
+            cell["note"] = f"{ratio:.1f}× less" if ratio > 1 else f"{1 / ratio:.1f}× more"
+    threads = sorted({run.latency_ms["threads"] for run in runs if run.latency_ms})
+    if label.startswith("Latency") and threads:
+        row["label"] += " (" + " / ".join(f"{t:g}" for t in threads) + " threads)"
+    return row | {"group": "cost"}
+
+
+def _plain_row(
+    label: str,
+    value_of: Callable[[RunRecord], Any],
+    show: Callable[[Any], str],
+    runs: list[RunRecord],
+) -> dict[str, Any]:
+    cells = [_cell(value_of(run), show) for run in runs]
+    return {"label": label, "group": "time", "cells": cells}
+
+
+def _cell(value: Any, show: Callable[[Any], str]) -> dict[str, Any]:
+    text = NOT_MEASURED if value is None else show(value)
+    return {"value": value, "text": text, "note": "", "best": False}
+
+
+def ap_tables(runs: list[RunRecord]) -> list[dict[str, Any]]:
+    """Return one table a class: rows metric x average x overlap, three APs a run."""
+    names: list[str] = []
+    for run in runs:
+        names += [name for name in run.classes if name not in names]
+    tables = []
+    for name in names:
+        rows = []
+        for kind in KINDS:
+            for metric in AP_METRICS:
+                for overlap in OVERLAPS:
+                    cells = [
+                        [run.ap(name, metric, level, overlap, kind) for level in DIFFICULTIES]
+                        for run in runs
+                    ]
+                    if any(value is not None for cell in cells for value in cell):
+                        rows.append(
+                            {"kind": kind, "metric": metric, "overlap": overlap, "cells": cells}
+                        )
+        tables.append({"name": name, "rows": rows})
+    return tables
+
+
+def provenance(runs: list[RunRecord]) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+    """Return what all runs share as (label, text) pairs, and the rest run by run."""
+    own = [dict(_provenance_items(run)) for run in runs]
+    labels = list(dict.fromkeys(label for items in own for label in items))
+    shared, differing = [], []
+    for label in labels:
+        texts = {items.get(label, NOT_MEASURED) for items in own}
+        if len(texts) == 1 and len(runs) > 1:
+            shared.append((label, texts.pop()))
+        else:
+            differing.append(label)
+    rest = [
+        {"run": run, "rows": [(label, items.get(label, NOT_MEASURED)) for label in differing]}
+        for run, items in zip(runs, own)
+    ]
+    return shared, rest
+
+
+def _provenance_items(run: RunRecord) -> list[tuple[str, str]]:
+    commit = (
+        run.commit
+        and run.commit + {True: ", with local changes", False: ", clean", None: ""}[run.dirty]
+    )
+    items = [
+        ("config", run.config),
+        ("config sha256", run.config_text_sha256),
+        ("method", run.method or "none"),
+        ("seed", run.seed),
+        ("iterations", run.iterations),
+        ("batch size", run.batch_size),
+        *[(f"data {key}", value) for key, value in run.data.items()],
+        ("supervision", run.supervision),
+        ("budget", run.budget_note),
+        ("checkpoint sha256", run.checkpoint_sha256),
+        ("commit", commit),
+        ("started", run.started),
+        *[(f"time {key}", duration(value)) for key, value in run.wall_time_s.items()],
+        *flatten(run.machine, "machine"),
+        *flatten(run.versions, "version"),
+        *flatten(run.extra, "extra"),
+        ("command", run.command),
+    ]
+    return [(label, "not recorded" if value is None else str(value)) for label, value in items]
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Return nested dicts as (path of keys, value) pairs; lists stay whole."""
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    pairs = []
+    for key, item in value.items():
+        pairs += flatten(item, f"{prefix} {key}".strip())
+    return pairs
+
+
+def duration(seconds: float) -> str:
+    """Return a time such as "48.2 s", "3 min 05 s" or "2 h 10 min"."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def _count(value: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:g}"
+
+
+def _bytes(value: float) -> str:
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:g} B"

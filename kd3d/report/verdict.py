@@ -1,0 +1,159 @@
+"""Did distillation help? The gain over the same-budget baseline, set against the seeds' spread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kd3d.errors import UserError, did_you_mean
+from kd3d.report.record import RunRecord
+
+METRICS: dict[str, tuple[str, Callable[[RunRecord], float | None]]] = {
+    "car_3d_moderate": ("Car 3D AP", lambda run: run.ap("Car", "3D")),
+    "car_bev_moderate": ("Car BEV AP", lambda run: run.ap("Car", "BEV")),
+    "mean_3d_moderate": ("Mean 3D AP over classes", lambda run: run.mean_ap("3D")),
+}
+PRIMARY = "car_3d_moderate"
+# A single seed's gain is called a gain only beyond this many standard deviations of the seeds.
+VERDICT_SDS = 2.0
+MINUS = "\u2212"
+MUST_BE_EQUAL = ("iterations", "batch_size", "seed", "data", "supervision", "params")
+
+
+def check_spread(spread: Any) -> dict[str, dict[str, Any]]:
+    """Return the spread table after validation.
+
+    Args:
+        spread: Metric key to ``{"sd": float, "n": int, "source": str}``: the standard deviation
+            over `n` seeds **of the gain** (distilled minus baseline of the same seed), in AP.
+
+    Raises:
+        UserError: An unknown metric, or a value of another form.
+    """
+    if spread is None:
+        return {}
+    if not isinstance(spread, dict):
+        raise UserError("the spread is not an object", "spread")
+    for key, value in spread.items():
+        if key not in METRICS:
+            raise UserError(f"unknown metric {key!r}", "spread", did_you_mean(key, METRICS))
+        good = isinstance(value, dict) and {"sd", "n", "source"} <= set(value)
+        if not good or not value["sd"] >= 0 or not value["n"] >= 2:
+            raise UserError(f"{key} needs sd >= 0, n >= 2 and source", "spread")
+    return spread
+
+
+def compare(
+    runs: list[RunRecord], spread: dict[str, dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Compare every distilled run with the baseline of its seed (or the first one).
+
+    Returns:
+        One dict a distilled run: the names of the runs, `unfair` (list of sentences), `metrics`
+        (values, gain, verdict and reason a metric) and `verdict`, that of the primary metric:
+        "gain", "no evidence", "loss" or "not comparable", with its `headline`.
+    """
+    spread = check_spread(spread)
+    baselines = [run for run in runs if run.role == "baseline"]
+    teacher = next((run for run in runs if run.role == "teacher"), None)
+    comparisons = []
+    for run in runs:
+        if run.role != "distilled" or not baselines:
+            continue
+        baseline = next((b for b in baselines if b.seed == run.seed), baselines[0])
+        unfair = unfairness(baseline, run)
+        metrics = [
+            _judge(key, baseline, run, teacher, spread.get(key), bool(unfair)) for key in METRICS
+        ]
+        comparisons.append(
+            {
+                "distilled": run.name,
+                "baseline": baseline.name,
+                "teacher": teacher.name if teacher else None,
+                "seed": run.seed,
+                "unfair": unfair,
+                "metrics": metrics,
+                "verdict": metrics[list(METRICS).index(PRIMARY)]["verdict"],
+                "headline": headline(metrics[list(METRICS).index(PRIMARY)]),
+            }
+        )
+    return comparisons
+
+
+def headline(metric: dict[str, Any]) -> str:
+    """Return the verdict of one metric as a sentence."""
+    gain = metric["gain"]
+    what = metric["label"][0].lower() + metric["label"][1:] + ", moderate"
+    if metric["verdict"] == "not comparable":
+        return f"No verdict: {metric['reason']}"
+    size = f"{'+' if gain >= 0 else MINUS}{abs(gain):.2f}"
+    if metric["verdict"] == "gain":
+        return f"A gain: {size} over the same-budget baseline in {what}"
+    if metric["verdict"] == "loss":
+        return f"A loss: {size} against the same-budget baseline in {what}"
+    if metric["threshold"] is None:
+        return f"No evidence yet: {size} in {what}, from one seed and without a stated spread"
+    bar = f"\u00b1{metric['threshold']:.2f}"
+    return f"No evidence of a gain: {size} in {what} lies within the seeds\u2019 noise of {bar}"
+
+
+def unfairness(baseline: RunRecord, distilled: RunRecord) -> list[str]:
+    """Return a sentence for each thing that must be equal in a fair comparison and is not."""
+    sentences = []
+    for key in MUST_BE_EQUAL:
+        ours, theirs = getattr(distilled, key), getattr(baseline, key)
+        if ours == theirs:
+            continue
+        if key == "data":
+            parts = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
+            for part in parts:
+                sentences.append(
+                    f"data.{part}: {distilled.name} {ours.get(part)!r}, "
+                    f"{baseline.name} {theirs.get(part)!r}"
+                )
+        else:
+            sentences.append(f"{key}: {distilled.name} {ours!r}, {baseline.name} {theirs!r}")
+    return sentences
+
+
+def _judge(
+    key: str,
+    baseline: RunRecord,
+    distilled: RunRecord,
+    teacher: RunRecord | None,
+    spread: dict[str, Any] | None,
+    unfair: bool,
+) -> dict[str, Any]:
+    label, value_of = METRICS[key]
+    before, after = value_of(baseline), value_of(distilled)
+    top = value_of(teacher) if teacher else None
+    gain = None if before is None or after is None else after - before
+    verdict, reason = _verdict(gain, spread, unfair)
+    return {
+        "key": key,
+        "label": label,
+        "teacher": top,
+        "baseline": before,
+        "distilled": after,
+        "gain": gain,
+        "retention_baseline": before / top if top and before is not None else None,
+        "retention_distilled": after / top if top and after is not None else None,
+        "spread": spread,
+        "threshold": None if spread is None else VERDICT_SDS * spread["sd"],
+        "verdict": verdict,
+        "reason": reason,
+    }
+
+
+def _verdict(gain: float | None, spread: dict[str, Any] | None, unfair: bool) -> tuple[str, str]:
+    if gain is None:
+        return "not comparable", "one of the runs lacks this metric"
+    if unfair:
+        return "not comparable", "the two runs did not have the same budget, data or seed"
+    if spread is None:
+        return "no evidence", "one seed, and no seed-to-seed spread is stated for this metric"
+    threshold = VERDICT_SDS * spread["sd"]
+    bar = f"\u00b1{threshold:.2f} ({VERDICT_SDS:g} SD of the gain over {spread['n']} seeds)"
+    if abs(gain) <= threshold:
+        return "no evidence", f"within {bar}"
+    return ("gain" if gain > 0 else "loss"), f"beyond {bar}"

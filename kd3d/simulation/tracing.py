@@ -1,0 +1,48 @@
+"""Ray casting by open3d, on one thread so that worker processes do not fight."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Tracer:
+    """Casts rays at a triangle mesh.
+
+    Args:
+        vertices: (V, 3) metres.
+        faces: (F, 3) vertex rows.
+    """
+
+    def __init__(self, vertices: np.ndarray, faces: np.ndarray) -> None:
+        import open3d
+
+        self._tensor = open3d.core.Tensor
+        self._scene = open3d.t.geometry.RaycastingScene(nthreads=1)
+        self._scene.add_triangles(
+            self._tensor(np.ascontiguousarray(vertices, dtype=np.float32)),
+            self._tensor(np.ascontiguousarray(faces, dtype=np.uint32)),
+        )
+
+    def cast(self, origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cast rays.
+
+        Args:
+            origin: (3,) or (N, 3) start points.
+            directions: (N, 3); distances are in units of their lengths.
+
+        Returns:
+            (N,) float32 distance, infinite for a miss, and (N,) int64 face, -1 for a miss.
+        """
+        rays = np.empty((len(directions), 6), dtype=np.float32)
+        rays[:, :3], rays[:, 3:] = origin, directions
+        answer = self._scene.cast_rays(self._tensor(rays), nthreads=1)
+        distance = answer["t_hit"].numpy()
+        face = answer["primitive_ids"].numpy().astype(np.int64)
+        face[~np.isfinite(distance)] = -1
+        return distance, face
+
+    def blocked(self, origins: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Return a (N,) bool: something lies that way from each of `origins` (N, 3)."""
+        rays = np.empty((len(origins), 6), dtype=np.float32)
+        rays[:, :3], rays[:, 3:] = origins, direction
+        return self._scene.test_occlusions(self._tensor(rays), nthreads=1).numpy()
