@@ -14,11 +14,13 @@ from kd3d.errors import UserError
 
 
 def _allowed_globals() -> list[Any]:
-    """Return what an mmengine checkpoint holds besides tensors: its log buffers and numpy values."""
+    """Return what an mmengine checkpoint holds besides tensors: log buffers, numpy values."""
     from mmengine.logging import HistoryBuffer
 
-    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool", "uint32")]
-    multiarray = np.core.multiarray
+    dtypes = [
+        type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool", "uint32")
+    ]
+    multiarray: Any = np.core.multiarray
     allowed = [HistoryBuffer, multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
     return allowed + dtypes
 
@@ -45,7 +47,9 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
         raise UserError("file not found", path, "train it first, or correct the path") from None
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0][:160]
-        raise UserError(f"not safe to load ({reason})", path, "export plain tensors first") from None
+        raise UserError(
+            f"not safe to load ({reason})", path, "export plain tensors first"
+        ) from None
     except (RuntimeError, EOFError, ValueError) as error:
         reason = str(error).split("\n")[0][:160]
         raise UserError(f"not a readable checkpoint ({reason})", path, "copy it again") from None

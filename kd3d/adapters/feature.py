@@ -25,15 +25,22 @@ class FeatureAdapter(nn.Module):
     """
 
     def __init__(
-        self, student: FeatureSpec, teacher: FeatureSpec, where: str = "adapter",
-        projection: str = "auto", kernel: int = 1, norm: bool = False,
+        self,
+        student: FeatureSpec,
+        teacher: FeatureSpec,
+        where: str = "adapter",
+        projection: str = "auto",
+        kernel: int = 1,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         if student.layout != teacher.layout or student.layout == "other":
             raise UserError(f"the student has {student}, the teacher {teacher}", where)
         if projection == "never" and student.channels != teacher.channels:
             raise UserError(
-                f"{student.channels} against {teacher.channels} channels", where, "use projection='auto'"
+                f"{student.channels} against {teacher.channels} channels",
+                where,
+                "use projection='auto'",
             )
         if projection not in ("auto", "always", "never"):
             raise UserError(f"unknown projection {projection!r}", where, "auto, always or never")

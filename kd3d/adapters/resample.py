@@ -26,12 +26,18 @@ class MetricResample(nn.Module):
         valid: (1, 1, H, W) float, 1 where the target cell's centre lies in the source's extent.
     """
 
+    grid: Tensor
+    valid: Tensor
+
     def __init__(self, source: FeatureSpec, target: FeatureSpec, where: str = "adapter") -> None:
         super().__init__()
         if not (source.is_bev and target.is_bev):
             raise UserError(f"cannot align {source} with {target}: no metric extent", where)
-        self.pool = max(1, int(target.cell_m[1] // source.cell_m[1])), max(
-            1, int(target.cell_m[0] // source.cell_m[0])
+        assert source.shape and source.extent_m and source.cell_m
+        assert target.shape and target.extent_m and target.cell_m
+        self.pool = (
+            max(1, int(target.cell_m[1] // source.cell_m[1])),
+            max(1, int(target.cell_m[0] // source.cell_m[0])),
         )
         s_x0, s_y0, s_x1, s_y1 = source.extent_m
         t_x0, t_y0, t_x1, t_y1 = target.extent_m

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import pkgutil
 import sys
 
@@ -28,7 +29,10 @@ def build_app() -> typer.Typer:
     ``group(app, "simulate")``.
     """
     app = typer.Typer(
-        name="kd3d", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+        name="kd3d",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
         help="Knowledge distillation for 3D and multi-view perception.",
     )
 
@@ -56,6 +60,8 @@ def group(app: typer.Typer, name: str) -> typer.Typer:
 
 def main() -> None:
     """Run the program: 0 done, 1 ran with a negative verdict, 2 bad input, 130 interrupted."""
+    # On a busy machine OpenMP threads that spin at barriers cost several times the work itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         build_app()()
     except UserError as error:

@@ -11,9 +11,15 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def train(
         config: str = typer.Argument(help="A config file."),
-        work_dir: str | None = typer.Option(None, help="Where to write; default work_dirs/<config>."),
-        resume: bool = typer.Option(False, help="Continue from the last checkpoint of the work folder."),
-        data_root: str | None = typer.Option(None, help="The prepared data set, instead of the config's."),
+        work_dir: str | None = typer.Option(
+            None, help="Where to write; default work_dirs/<config>."
+        ),
+        resume: bool = typer.Option(
+            False, help="Continue from the last checkpoint of the work folder."
+        ),
+        data_root: str | None = typer.Option(
+            None, help="The prepared data set, instead of the config's."
+        ),
         cfg_options: list[str] = typer.Option([], help="Override: key=value; may be repeated."),
     ) -> None:
         """Train a student (or a teacher) and export it as a stock mmdet3d checkpoint."""
@@ -27,7 +33,9 @@ def register(app: typer.Typer) -> None:
         config: str = typer.Argument(help="The config the model was trained with."),
         checkpoint: str = typer.Argument(help="student.pth or a training checkpoint."),
         work_dir: str | None = typer.Option(None, help="Where logs go."),
-        data_root: str | None = typer.Option(None, help="The prepared data set, instead of the config's."),
+        data_root: str | None = typer.Option(
+            None, help="The prepared data set, instead of the config's."
+        ),
         cfg_options: list[str] = typer.Option([], help="Override: key=value; may be repeated."),
     ) -> None:
         """Evaluate a checkpoint on the config's test set."""

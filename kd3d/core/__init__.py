@@ -1,0 +1,1 @@
+"""The machine: distiller, terms, taps, specs; a method's author never edits it."""

@@ -29,7 +29,9 @@ class BranchPreprocessor(BaseDataPreprocessor):
     """
 
     def __init__(
-        self, preprocessors: dict[str, nn.Module], configs: dict[str, dict],
+        self,
+        preprocessors: dict[str, nn.Module],
+        configs: dict[str, dict],
         keys: dict[str, dict[str, str]] | None = None,
     ) -> None:
         super().__init__()
@@ -53,7 +55,8 @@ class BranchPreprocessor(BaseDataPreprocessor):
         if not training:
             batch = self._branch(STUDENT, data, False)
             return {"inputs": batch["inputs"], "data_samples": batch["data_samples"]}
-        inputs, samples = {}, {}
+        inputs: dict[str, Any] = {}
+        samples: dict[str, list] = {}
         for name in self.branches:
             same = next((n for n in inputs if self._equal(n, name)), None)
             if same is None:
@@ -65,7 +68,10 @@ class BranchPreprocessor(BaseDataPreprocessor):
         return {"inputs": inputs, "data_samples": samples}
 
     def _equal(self, first: str, second: str) -> bool:
-        return (self.configs[first], self.keys.get(first)) == (self.configs[second], self.keys.get(second))
+        return (self.configs[first], self.keys.get(first)) == (
+            self.configs[second],
+            self.keys.get(second),
+        )
 
     def _branch(self, name: str, data: dict[str, Any], training: bool) -> dict[str, Any]:
         raw, samples = data["inputs"], data["data_samples"]
@@ -103,6 +109,7 @@ def _refuse_empty(branch: str, batch: dict[str, Any], samples: list[Any]) -> Non
         if i not in present:
             name = sample.metainfo.get("lidar_path") or sample.metainfo.get("sample_idx", i)
             raise UserError(
-                f"no point of this frame lies in the range of the {branch}", name,
+                f"no point of this frame lies in the range of the {branch}",
+                name,
                 "check the cloud and point_cloud_range, or leave the frame out",
             )

@@ -30,7 +30,7 @@ class Distiller(BaseModel):
         student: The student's detector: ``dict(config=..., shrink=...)`` or a stock model dict;
             see `kd3d.models.source.build_detector`.
         teachers: Teacher name -> config, ``dict(type="Frozen", config=..., checkpoint=...)``.
-        method: A method's config or a list of them, ``dict(type="fitnets", ...)``; each gives terms.
+        method: A method's config or a list of them, ``dict(type="fitnets", ...)``.
         terms: Further terms.
         branches: Model name -> {input name in the model: input name in the batch}; see
             `kd3d.core.branches.BranchPreprocessor`.
@@ -39,18 +39,25 @@ class Distiller(BaseModel):
         UserError: Unknown teacher, tap, method or term, or features that do not fit.
     """
 
+    teachers: dict[str, Any]
+    terms: Any
+
     def __init__(
-        self, student: dict[str, Any], teachers: dict[str, dict] | None = None,
-        method: dict | list[dict] | None = None, terms: list[dict] | None = None,
+        self,
+        student: dict[str, Any],
+        teachers: dict[str, dict] | None = None,
+        method: dict | list[dict] | None = None,
+        terms: list[dict] | None = None,
         branches: dict[str, dict[str, str]] | None = None,
-        data_preprocessor: None = None, init_cfg: None = None,
+        data_preprocessor: None = None,
+        init_cfg: None = None,
     ) -> None:
         from kd3d.models.source import build_detector, preprocessor_config
 
         if data_preprocessor is not None or init_cfg is not None:
             raise UserError("each model brings its own", "model.data_preprocessor, model.init_cfg")
         super().__init__()
-        self.student: nn.Module = build_detector(student, where="model.student")
+        self.student: Any = build_detector(student, where="model.student")
         object.__setattr__(self, "teachers", {})
         portable.install(self)
         with torch.random.fork_rng(devices=[]):
@@ -80,7 +87,9 @@ class Distiller(BaseModel):
             raise UserError(f"two terms have one name among {names}", "model.terms")
         for term in terms:
             if term.student_branch != STUDENT:
-                raise UserError("the first tap is the student's", f"term {term.name}", "student:<tap>")
+                raise UserError(
+                    "the first tap is the student's", f"term {term.name}", "student:<tap>"
+                )
             if term.teacher_branch not in self.teachers:
                 hint = did_you_mean(term.teacher_branch, self.teachers)
                 raise UserError(f"no teacher {term.teacher_branch!r}", f"term {term.name}", hint)
@@ -92,7 +101,9 @@ class Distiller(BaseModel):
             for name, teacher in self.teachers.items()
         }
         for term in terms:
-            term.build(self.taps.specs[term.student_tap], specs[term.teacher_branch][term.teacher_tap])
+            term.build(
+                self.taps.specs[term.student_tap], specs[term.teacher_branch][term.teacher_tap]
+            )
         self.terms = nn.ModuleDict({term.name: term for term in terms})
 
     def init_weights(self) -> None:
@@ -116,7 +127,9 @@ class Distiller(BaseModel):
         samples = data_samples[STUDENT]
         context = Context.from_batch(inputs, samples, self.progress)
         self.taps.arm()
-        losses = {f"task.{k}": v for k, v in self.student(inputs[STUDENT], samples, mode="loss").items()}
+        losses = {
+            f"task.{k}": v for k, v in self.student(inputs[STUDENT], samples, mode="loss").items()
+        }
         student = self.taps.pop(needs_grad=torch.is_grad_enabled())
         knowledge = {
             name: teacher(inputs[name], data_samples[name])
@@ -124,7 +137,9 @@ class Distiller(BaseModel):
             if teacher.taps is not None and teacher.taps.taps
         }
         for name, term in self.terms.items():
-            value = term(student[term.student_tap], knowledge[term.teacher_branch][term.teacher_tap], context)
+            value = term(
+                student[term.student_tap], knowledge[term.teacher_branch][term.teacher_tap], context
+            )
             losses[f"kd.{name}.loss"] = value * term.weight
             losses[f"kd.{name}.weight"] = term.weight.detach()
         return losses
@@ -143,4 +158,3 @@ def _term_configs(method: dict | list[dict] | None, terms: list[dict] | None) ->
     for config in methods:
         made += build(METHODS, config, "model.method")
     return made + list(terms or [])
-

@@ -26,7 +26,11 @@ def install(module: nn.Module, state_dict: bool = True) -> None:
 def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
     _rename(state, prefix, _portable_key)
     if hasattr(state, "_metadata"):
-        _rename(state._metadata, prefix, lambda key: _portable_key(key + ".").rstrip(".") if key else key)
+        _rename(
+            state._metadata,
+            prefix,
+            lambda key: _portable_key(key + ".").rstrip(".") if key else key,
+        )
 
 
 def _on_load(state: dict[str, Tensor], prefix: str, *_: Any) -> None:
@@ -61,7 +65,7 @@ def student_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def key_report(expected: dict[str, Tensor], found: dict[str, Tensor], limit: int = 3) -> str | None:
-    """Return one sentence on how two state dicts differ, or None when they agree in keys and shapes."""
+    """Return one sentence on how two state dicts differ, or None if keys and shapes agree."""
     missing = sorted(set(expected) - set(found))
     extra = sorted(set(found) - set(expected))
     shapes = [
@@ -72,7 +76,8 @@ def key_report(expected: dict[str, Tensor], found: dict[str, Tensor], limit: int
     if not (missing or extra or shapes):
         return None
     parts = [
-        _listed("missing", missing, limit), _listed("unexpected", extra, limit),
+        _listed("missing", missing, limit),
+        _listed("unexpected", extra, limit),
         _listed("shape", shapes, limit),
     ]
     return "; ".join(part for part in parts if part)

@@ -27,8 +27,13 @@ def register_all() -> None:
     for package in (kd3d.methods, kd3d.teachers):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
-    for name in ("core.distiller", "core.term", "engine.hooks", "data.transforms",
-                 "evaluation.kitti_metric"):
+    for name in (
+        "core.distiller",
+        "core.term",
+        "engine.hooks",
+        "data.transforms",
+        "evaluation.kitti_metric",
+    ):
         importlib.import_module(f"kd3d.{name}")
     for entry in entry_points(group="kd3d.methods"):
         entry.load()

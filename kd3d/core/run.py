@@ -6,6 +6,7 @@ hooks on heads never fire, and ``MVXTwoStageDetector._forward`` is empty.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Any
 
@@ -16,7 +17,7 @@ from kd3d.core.spec import Extent, describe
 from kd3d.core.taps import StopForward, TapSet
 
 
-def run_heads(model: nn.Module, inputs: dict[str, Any], data_samples: list[Any]) -> Any:
+def run_heads(model: Any, inputs: dict[str, Any], data_samples: list[Any]) -> Any:
     """Run feature extraction and the head, without targets, losses or decoding.
 
     Args:
@@ -35,13 +36,13 @@ def run_heads(model: nn.Module, inputs: dict[str, Any], data_samples: list[Any])
     return model.bbox_head(features) if getattr(model, "bbox_head", None) is not None else features
 
 
-def run_until_taps(model: nn.Module, taps: TapSet, inputs: dict, data_samples: list) -> dict[str, Any]:
+def run_until_taps(
+    model: nn.Module, taps: TapSet, inputs: dict, data_samples: list
+) -> dict[str, Any]:
     """Run `model` no further than its last tap and return the taps' values."""
     taps.arm()
-    try:
+    with contextlib.suppress(StopForward):
         run_heads(model, inputs, data_samples)
-    except StopForward:
-        pass
     return taps.pop()
 
 
@@ -57,7 +58,7 @@ def bev_grid(model: nn.Module) -> tuple[Extent, tuple[int, int]] | None:
 
 
 @torch.no_grad()
-def probe(model: nn.Module, taps: TapSet) -> None:
+def probe(model: Any, taps: TapSet) -> None:
     """Fill ``taps.specs`` by one forward pass on made-up points.
 
     The model runs in eval mode, so that no buffer changes; the global random state is not touched.

@@ -16,7 +16,7 @@ class FeatureSpec:
     Attributes:
         channels: Length of the channel axis.
         layout: ``"map"`` (B, C, H, W), ``"rows"`` (V, C), ``"points"`` (B, C, N), ``"center_head"``
-            or ``"anchor_head"`` (a head's raw outputs, with the grid of their maps), or ``"other"``.
+            or ``"anchor_head"`` (raw head outputs, with their maps' grid), or ``"other"``.
         shape: (H, W) of a map, else None.
         extent_m: (x_min, y_min, x_max, y_max) that a bird's-eye-view map covers, H along y and W
             along x; None where it has no metric extent (images, rows).
@@ -77,7 +77,7 @@ def describe(value: object, grid: tuple[Extent, tuple[int, int]] | None) -> Feat
 
 
 def _describe_head(value: object, grid: tuple[Extent, tuple[int, int]] | None) -> FeatureSpec:
-    """Return the spec of mmdet3d's CenterHead (tasks of one dict) or Anchor3DHead (lists of maps)."""
+    """Return the spec of CenterHead (tasks of one dict) or Anchor3DHead (lists of maps)."""
     try:
         first = value[0][0]  # type: ignore[index]
     except (TypeError, IndexError, KeyError):
@@ -90,7 +90,9 @@ def _describe_head(value: object, grid: tuple[Extent, tuple[int, int]] | None) -
     return FeatureSpec(int(first.shape[1]), layout, shape, _map_extent(grid, shape))
 
 
-def _map_extent(grid: tuple[Extent, tuple[int, int]] | None, shape: tuple[int, int]) -> Extent | None:
+def _map_extent(
+    grid: tuple[Extent, tuple[int, int]] | None, shape: tuple[int, int]
+) -> Extent | None:
     """Return the extent of a map that is the voxel grid at a whole stride (or finer), else None.
 
     A grid that is no multiple of the stride is padded by the convolutions at its far end, so the

@@ -13,8 +13,13 @@ from kd3d.errors import UserError, did_you_mean
 
 # alias -> path, for the two ways in which mmdet3d names the parts of a LiDAR detector.
 _PLAIN = {
-    "pillars": "voxel_encoder", "voxel": "voxel_encoder", "bev_in": "middle_encoder",
-    "stage0": "backbone.0", "stage1": "backbone.1", "stage2": "backbone.2", "bev": "neck.0",
+    "pillars": "voxel_encoder",
+    "voxel": "voxel_encoder",
+    "bev_in": "middle_encoder",
+    "stage0": "backbone.0",
+    "stage1": "backbone.1",
+    "stage2": "backbone.2",
+    "bev": "neck.0",
     "head": "bbox_head",
 }
 _IMAGE = {"image": "img_neck.0", "image_backbone": "img_backbone"}
@@ -115,10 +120,13 @@ class Tap:
         value = values[0]
         if isinstance(value, Tensor):
             if value._version != versions[0]:
-                raise UserError("a later module changed it in place", where, f"tap '{self.name}+clone'")
+                raise UserError(
+                    "a later module changed it in place", where, f"tap '{self.name}+clone'"
+                )
             if needs_grad and not value.requires_grad:
                 raise UserError(
-                    "it carries no gradient", where,
+                    "it carries no gradient",
+                    where,
                     "is it frozen, or inside a reentrant activation checkpoint?",
                 )
         return value
@@ -167,8 +175,14 @@ def _step_into(output: Any, key: str, tap: Tap) -> Any:
     try:
         return output[int(key)] if isinstance(output, (list, tuple)) else output[key]
     except (KeyError, IndexError, ValueError, TypeError):
-        held = f"{type(output).__name__} of {len(output)}" if hasattr(output, "__len__") else type(output)
-        raise UserError(f"the module's output is a {held}, it has no [{key}]", f"tap {tap.name}") from None
+        held = (
+            f"{type(output).__name__} of {len(output)}"
+            if hasattr(output, "__len__")
+            else type(output)
+        )
+        raise UserError(
+            f"the module's output is a {held}, it has no [{key}]", f"tap {tap.name}"
+        ) from None
 
 
 def _clone(value: Any) -> Any:

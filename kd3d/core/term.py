@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from kd3d.errors import UserError, did_you_mean
 from kd3d.losses import feature_loss, masked_mean
 from kd3d.masks.boxes import box_mask, gaussian_mask
 
-MASKS = {"box": box_mask, "gaussian": gaussian_mask}
+MASKS: dict[str, Callable[..., Tensor]] = {"box": box_mask, "gaussian": gaussian_mask}
 
 
 class Term(nn.Module):
@@ -31,6 +32,8 @@ class Term(nn.Module):
         teacher: The teacher's tap, ``"<teacher>:<path or alias>"``.
         weight: A number or a schedule's config.
     """
+
+    weight: Tensor
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0
@@ -57,8 +60,7 @@ class Term(nn.Module):
 
     def forward(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return the unweighted scalar; always in float32."""
-        device = self.weight.device.type
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(self.weight.device.type, enabled=False):
             return self.distance(_as_float(student), _as_float(teacher), context)
 
 
@@ -78,10 +80,18 @@ class FeatureTerm(Term):
             weight suits teachers whose features have other scales.
     """
 
+    mask: Callable[..., Tensor]
+
     def __init__(
-        self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0,
-        loss: str = "squared_error", mask: dict[str, Any] | None = None,
-        adapter: dict[str, Any] | None = None, normalise_teacher: bool = False,
+        self,
+        name: str,
+        student: str,
+        teacher: str,
+        weight: float | dict[str, Any] = 1.0,
+        loss: str = "squared_error",
+        mask: dict[str, Any] | None = None,
+        adapter: dict[str, Any] | None = None,
+        normalise_teacher: bool = False,
     ) -> None:
         super().__init__(name, student, teacher, weight)
         self.loss = feature_loss(loss)
@@ -97,8 +107,12 @@ class FeatureTerm(Term):
         """Build the adapter between the two specs."""
         self.spec = student
         if self.mask_options is not None and not student.is_bev:
-            raise UserError(f"a box mask needs a BEV map, the student has {student}", f"term {self.name}")
-        self.adapter = FeatureAdapter(student, teacher, where=f"term {self.name}", **self.adapter_options)
+            raise UserError(
+                f"a box mask needs a BEV map, the student has {student}", f"term {self.name}"
+            )
+        self.adapter = FeatureAdapter(
+            student, teacher, where=f"term {self.name}", **self.adapter_options
+        )
 
     def distance(self, student: Tensor, teacher: Tensor, context: Context) -> Tensor:
         """Return masked_mean(loss(adapter(student), resampled teacher), mask)."""
@@ -127,8 +141,10 @@ class FeatureTerm(Term):
         rows_s = student[sample, :, row, column]  # (N, C)
         rows_t = teacher[sample, :, row, column]
         if not len(rows_s):
-            return masked_mean(self.loss(self.adapter(student[:, :, :1, :1]), teacher[:, :, :1, :1]),
-                               mask[:, :, :1, :1])
+            return masked_mean(
+                self.loss(self.adapter(student[:, :, :1, :1]), teacher[:, :, :1, :1]),
+                mask[:, :, :1, :1],
+            )
         adapted = self.adapter(rows_s[:, :, None, None])[:, :, 0, 0]
         value = self.loss(adapted[None], rows_t[None])  # (1, N)
         return masked_mean(value, mask[sample, 0, row, column][None])

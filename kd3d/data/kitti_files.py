@@ -18,7 +18,15 @@ from kd3d.fileio import write_bytes, write_text
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 KNOWN_TYPES = (
-    "Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare",
+    "Car",
+    "Van",
+    "Truck",
+    "Pedestrian",
+    "Person_sitting",
+    "Cyclist",
+    "Tram",
+    "Misc",
+    "DontCare",
 )
 PathLike = str | os.PathLike[str]
 
@@ -60,8 +68,15 @@ class Labels:
         """Build from the names (N,) and the other 14 or 15 columns (N, 14 or 15)."""
         score = table[:, 14] if table.shape[1] > 14 else np.full(len(table), np.nan)
         return cls(
-            np.asarray(name, dtype=object), table[:, 0], table[:, 1].astype(np.int64), table[:, 2],
-            table[:, 3:7], table[:, 7:10], table[:, 10:13], table[:, 13], score,
+            np.asarray(name, dtype=object),
+            table[:, 0],
+            table[:, 1].astype(np.int64),
+            table[:, 2],
+            table[:, 3:7],
+            table[:, 7:10],
+            table[:, 10:13],
+            table[:, 13],
+            score,
         )
 
 
@@ -123,7 +138,9 @@ def read_labels(path: PathLike, scores: bool | None = None) -> Labels:
         if words[0] not in KNOWN_TYPES:
             from kd3d.errors import did_you_mean
 
-            raise UserError(f"unknown type {words[0]!r}", where, did_you_mean(words[0], KNOWN_TYPES))
+            raise UserError(
+                f"unknown type {words[0]!r}", where, did_you_mean(words[0], KNOWN_TYPES)
+            )
         try:
             row = [float(word) for word in words[1:]]
         except ValueError as error:
@@ -132,7 +149,9 @@ def read_labels(path: PathLike, scores: bool | None = None) -> Labels:
             raise UserError("a value is not finite", where)
         names.append(words[0])
         rows.append(row[:14] + [row[14] if len(row) > 14 else np.nan])
-    return Labels.from_table(np.array(names, dtype=object), np.array(rows, dtype=np.float64).reshape(-1, 15))
+    return Labels.from_table(
+        np.array(names, dtype=object), np.array(rows, dtype=np.float64).reshape(-1, 15)
+    )
 
 
 def read_label_dir(
@@ -204,7 +223,8 @@ def format_labels(labels: Labels) -> str:
     lines = []
     for i in range(len(labels)):
         values = [*labels.bbox[i], *labels.dimensions[i], *labels.location[i], labels.rotation_y[i]]
-        line = f"{labels.name[i]} {labels.truncated[i]:.2f} {labels.occluded[i]:d} {labels.alpha[i]:.2f} "
+        line = f"{labels.name[i]} {labels.truncated[i]:.2f} {labels.occluded[i]:d} "
+        line += f"{labels.alpha[i]:.2f} "
         line += " ".join(f"{value:.2f}" for value in values)
         if np.isfinite(labels.score[i]):
             line += f" {labels.score[i]:.6f}"
@@ -243,7 +263,9 @@ def read_calibration(path: PathLike) -> Calibration:
     for key, shape in shapes.items():
         if key not in matrices or matrices[key].shape != shape:
             raise UserError(
-                f"no {key} of {shape[0]}x{shape[1]} values", path, "download data_object_calib.zip again"
+                f"no {key} of {shape[0]}x{shape[1]} values",
+                path,
+                "download data_object_calib.zip again",
             )
     return Calibration(matrices["P2"], matrices["R0_rect"], matrices["Tr_velo_to_cam"], matrices)
 
@@ -261,11 +283,15 @@ def read_points(path: PathLike) -> np.ndarray:
     if not data:
         raise UserError("the file is empty", path, "copy it again")
     if len(data) % 16:
-        raise UserError(f"{len(data)} bytes is not a multiple of 16 (truncated?)", path, "copy it again")
+        raise UserError(
+            f"{len(data)} bytes is not a multiple of 16 (truncated?)", path, "copy it again"
+        )
     points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)
     bad = int((~np.isfinite(points).all(axis=1)).sum())
     if bad:
-        raise UserError(f"{bad} of {len(points)} points are NaN or infinite", path, "remove those points")
+        raise UserError(
+            f"{bad} of {len(points)} points are NaN or infinite", path, "remove those points"
+        )
     return points
 
 
@@ -288,7 +314,9 @@ def lidar_boxes(labels: Labels, calibration: Calibration) -> np.ndarray:
     return np.column_stack([centres[:, :3], length, width, height, yaw]).astype(np.float64)
 
 
-def points_in_image(points: np.ndarray, calibration: Calibration, width: int, height: int) -> np.ndarray:
+def points_in_image(
+    points: np.ndarray, calibration: Calibration, width: int, height: int
+) -> np.ndarray:
     """Return a (N,) bool mask of the LiDAR points that project into the image, in front of it."""
     homogeneous = np.column_stack([points[:, :3], np.ones(len(points))])
     pixels = homogeneous @ calibration.lidar_to_image.T

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from kd3d.data.kitti_files import (
-    Calibration, Labels, lidar_boxes, points_in_image, read_calibration, read_labels, read_points,
+    Calibration,
+    Labels,
+    lidar_boxes,
+    points_in_image,
+    read_calibration,
+    read_labels,
+    read_points,
 )
 from kd3d.data.kitti_layout import Frame
 from kd3d.errors import UserError
@@ -98,11 +104,17 @@ def build_frame(frame: Frame) -> BuiltFrame:
         for index, (name, box) in enumerate(zip(labels.name[known], boxes)):
             own = reduced[inside[index]].copy()
             own[:, :3] -= box[:3]
-            objects.append({
-                "name": str(name), "image_idx": info["sample_idx"], "gt_idx": index,
-                "box3d_lidar": box, "num_points_in_gt": len(own),
-                "difficulty": int(difficulty[index]), "score": 0.0,
-            })
+            objects.append(
+                {
+                    "name": str(name),
+                    "image_idx": info["sample_idx"],
+                    "gt_idx": index,
+                    "box3d_lidar": box,
+                    "num_points_in_gt": len(own),
+                    "difficulty": int(difficulty[index]),
+                    "score": 0.0,
+                }
+            )
             object_points.append(own)
     return BuiltFrame(info, reduced, objects, object_points)
 
@@ -153,17 +165,23 @@ def _frame_info(frame: Frame, calibration: Calibration, width: int, height: int)
         if key in calibration.matrices:
             projection = _homogeneous(calibration.matrices[key])
             images[f"CAM{index}"] = {
-                "cam2img": projection.tolist(), "lidar2img": (projection @ lidar_to_camera).tolist(),
+                "cam2img": projection.tolist(),
+                "lidar2img": (projection @ lidar_to_camera).tolist(),
             }
     images["CAM2"].update(
-        img_path=frame.path("image_2").name, height=height, width=width,
+        img_path=frame.path("image_2").name,
+        height=height,
+        width=width,
         lidar2cam=lidar_to_camera.tolist(),
     )
     images["R0_rect"] = single["R0_rect"].tolist()
     lidar = {"num_pts_feats": 4, "lidar_path": frame.path("velodyne").name}
     lidar |= {k: single[k].tolist() for k in ("Tr_velo_to_cam", "Tr_imu_to_velo") if k in single}
     return {
-        "sample_idx": int(frame.name), "images": images, "lidar_points": lidar, "instances": [],
+        "sample_idx": int(frame.name),
+        "images": images,
+        "lidar_points": lidar,
+        "instances": [],
     }
 
 
@@ -176,15 +194,24 @@ def _instances(labels: Labels, calibration: Calibration, points: list[int]) -> l
         dont_care = name == "DontCare"
         label = -1 if dont_care else CATEGORIES.index(name)
         centre = _project(_camera_centre(labels, i), calibration)
-        result.append({
-            "bbox": labels.bbox[i].tolist(), "bbox_label": label, "bbox_label_3d": label,
-            "bbox_3d": _camera_box(labels, i).tolist(),
-            "center_2d": centre[:2].tolist(), "depth": float(centre[2]),
-            "truncated": float(labels.truncated[i]), "occluded": int(labels.occluded[i]),
-            "alpha": float(labels.alpha[i]), "score": 0.0, "index": -1 if dont_care else counter,
-            "group_id": i, "difficulty": int(difficulty[i]),
-            "num_lidar_pts": -1 if dont_care else points[counter],
-        })
+        result.append(
+            {
+                "bbox": labels.bbox[i].tolist(),
+                "bbox_label": label,
+                "bbox_label_3d": label,
+                "bbox_3d": _camera_box(labels, i).tolist(),
+                "center_2d": centre[:2].tolist(),
+                "depth": float(centre[2]),
+                "truncated": float(labels.truncated[i]),
+                "occluded": int(labels.occluded[i]),
+                "alpha": float(labels.alpha[i]),
+                "score": 0.0,
+                "index": -1 if dont_care else counter,
+                "group_id": i,
+                "difficulty": int(difficulty[i]),
+                "num_lidar_pts": -1 if dont_care else points[counter],
+            }
+        )
         counter += not dont_care
     return result
 
@@ -206,11 +233,18 @@ def _camera_instances(
         if not isinstance(seen, Polygon) or seen.is_empty:
             continue
         label = CATEGORIES.index(name)
-        result.append({
-            "bbox_label": label, "bbox_label_3d": label, "bbox": list(seen.bounds),
-            "bbox_3d_isvalid": True, "bbox_3d": _camera_box(labels, i).astype(np.float32).tolist(),
-            "velocity": -1, "center_2d": centre[:2].tolist(), "depth": float(centre[2]),
-        })
+        result.append(
+            {
+                "bbox_label": label,
+                "bbox_label_3d": label,
+                "bbox": list(seen.bounds),
+                "bbox_3d_isvalid": True,
+                "bbox_3d": _camera_box(labels, i).astype(np.float32).tolist(),
+                "velocity": -1,
+                "center_2d": centre[:2].tolist(),
+                "depth": float(centre[2]),
+            }
+        )
     return result
 
 

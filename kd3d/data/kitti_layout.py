@@ -22,6 +22,7 @@ DOWNLOADS = {
     "calib": "data_object_calib.zip (16 MB)",
     "label_2": "data_object_label_2.zip (5 MB)",
 }
+SIMULATED = "simulated.json"  # the simulator's manifest
 SPLITS = ("train", "val", "test")
 OFFICIAL_FRAMES = {"train": 3712, "val": 3769, "trainval": 7481, "test": 7518}
 OFFICIAL_SPLITS_DIR = Path(kd3d.__file__).resolve().parents[1] / "datasets" / "kitti"
@@ -53,12 +54,14 @@ class KittiSource:
         root: The folder.
         splits: Frames of train, val and test, in the order of the id lists.
         official: Whether the splits are the official ones.
+        simulated: Whether `kd3d simulate` made the frames.
         notes: What a person should know, e.g. that there is no test split.
     """
 
     root: Path
     splits: dict[str, tuple[Frame, ...]]
     official: bool
+    simulated: bool
     notes: tuple[str, ...] = ()
 
     @property
@@ -84,7 +87,10 @@ def open_source(root: str | os.PathLike[str]) -> KittiSource:
         notes.append(f"{len(both)} frames are in train and in val: val scores will flatter")
     folders = {"train": "training", "val": "training", "test": "testing"}
     splits = {s: tuple(Frame(root / folders[s], name) for name in lists[s]) for s in SPLITS}
-    return KittiSource(root, splits, official, tuple(notes))
+    simulated = (root / SIMULATED).is_file()
+    if simulated:
+        notes.append("these frames are simulated")
+    return KittiSource(root, splits, official, simulated, tuple(notes))
 
 
 def read_ids(path: Path) -> list[str]:
@@ -94,11 +100,15 @@ def read_ids(path: Path) -> list[str]:
         UserError: Not a number, or a number twice.
     """
     names = []
-    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").split("\n"), 1):
+    for number, line in enumerate(
+        path.read_text(encoding="ascii", errors="replace").split("\n"), 1
+    ):
         if not (word := line.strip()):
             continue
         if not word.isdigit() or len(word) > 6:
-            raise UserError(f"{word!r} is not a frame id", f"{path}:{number}", "one id a line: 000123")
+            raise UserError(
+                f"{word!r} is not a frame id", f"{path}:{number}", "one id a line: 000123"
+            )
         names.append(f"{int(word):06d}")
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -114,14 +124,21 @@ def missing_files(source: KittiSource) -> list[UserError]:
         for kind in frames[0].kinds:
             sizes = _sizes(folder / kind)
             absent = [f for f in frames if f.path(kind).name not in sizes]
-            empty = [] if kind == "label_2" else [f for f in frames if sizes.get(f.path(kind).name) == 0]
+            empty = (
+                []
+                if kind == "label_2"
+                else [f for f in frames if sizes.get(f.path(kind).name) == 0]
+            )
             for bad, word in ((absent, "missing"), (empty, "empty")):
                 if bad:
                     shown = ", ".join(f.path(kind).name for f in bad[:3]) + ", ..." * (len(bad) > 3)
-                    problems.append(UserError(
-                        f"{len(bad)} of {len(frames)} listed files are {word} ({shown})",
-                        folder / kind, _remedy(source.root, kind),
-                    ))
+                    problems.append(
+                        UserError(
+                            f"{len(bad)} of {len(frames)} listed files are {word} ({shown})",
+                            folder / kind,
+                            _remedy(source.root, kind),
+                        )
+                    )
     return problems
 
 
@@ -136,7 +153,9 @@ def _require_folders(root: Path) -> None:
     if not root.is_dir():
         raise UserError("no such folder", root, "--root is the folder that holds training/")
     if not (root / "training").is_dir():
-        near = [p.parent for p in sorted(root.glob("*/training")) + sorted(root.glob("*/*/training"))]
+        near = [
+            p.parent for p in sorted(root.glob("*/training")) + sorted(root.glob("*/*/training"))
+        ]
         hint = f"did you mean --root {near[0]}?" if near else _download_all(SUFFIXES)
         raise UserError("no training/ in it", root, hint)
     absent = [kind for kind in SUFFIXES if not (root / "training" / kind).is_dir()]
@@ -167,8 +186,11 @@ def _id_lists(root: Path) -> tuple[dict[str, list[str]], list[str]]:
         raise UserError("no frame in it", folder / "train.txt", "one frame id a line")
     if lists["test"] and not (root / "testing").is_dir():
         if folder != OFFICIAL_SPLITS_DIR:
-            raise UserError(f"{test.name} lists {len(lists['test'])} frames but there is no testing/",
-                            root, f"empty {test} or unpack the testing frames")
+            raise UserError(
+                f"{test.name} lists {len(lists['test'])} frames but there is no testing/",
+                root,
+                f"empty {test} or unpack the testing frames",
+            )
         notes.append("no testing/: the test split is left out")
         lists["test"] = []
     return lists, notes

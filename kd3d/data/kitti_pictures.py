@@ -27,12 +27,13 @@ def draw_pictures(source: KittiSource, folder: Path, redraw: bool) -> tuple[Path
         both = tuple(folder / f"{frame.name}_{kind}.png" for kind in ("bev", "image"))
         if redraw or not all(path.exists() for path in both):
             folder.mkdir(parents=True, exist_ok=True)
-            _draw(frame, *both)
+            title = ("simulated " if source.simulated else "") + f"frame {frame.name}"
+            _draw(frame, title, *both)
         paths += both
     return tuple(paths)
 
 
-def _draw(frame: Frame, bev: Path, picture: Path) -> None:
+def _draw(frame: Frame, title: str, bev: Path, picture: Path) -> None:
     from PIL import Image
 
     from kd3d.viz.bev import draw_bev
@@ -41,7 +42,7 @@ def _draw(frame: Frame, bev: Path, picture: Path) -> None:
     calibration = read_calibration(frame.path("calib"))
     labels = read_labels(frame.path("label_2"))
     boxes = {"ground truth": lidar_boxes(labels[labels.name != "DontCare"], calibration)}
-    draw_bev(read_points(frame.path("velodyne")), boxes, path=bev, title=f"frame {frame.name}")
+    draw_bev(read_points(frame.path("velodyne")), boxes, path=bev, title=title)
     with Image.open(frame.path("image_2")) as image:
         pixels = np.asarray(image.convert("RGB"))
     draw_image_boxes(pixels, boxes, calibration.lidar_to_image, path=picture)

@@ -7,8 +7,8 @@ the manifest ``OUT/kitti_prepare.json`` last of all. Without a manifest there ar
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
 import os
 import pickle
 import pickletools
@@ -23,7 +23,12 @@ from kd3d.console import say, track
 from kd3d.data.kitti_files import write_points
 from kd3d.data.kitti_infos import CATEGORIES, BuiltFrame, build_frame, check_frame
 from kd3d.data.kitti_layout import (
-    OFFICIAL_SPLITS_DIR, SPLITS, Frame, KittiSource, missing_files, open_source,
+    OFFICIAL_SPLITS_DIR,
+    SPLITS,
+    Frame,
+    KittiSource,
+    missing_files,
+    open_source,
 )
 from kd3d.data.kitti_summary import summarise
 from kd3d.errors import UserError
@@ -90,7 +95,9 @@ def prepare_kitti(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        write_json(out / MANIFEST, {"version": _VERSION, "inputs": inputs, "summary": summary})
+        written = [_DATABASE, *sorted({f"{f.folder.name}/velodyne_reduced" for f in source.frames})]
+        counts = {folder: len(os.listdir(out / folder)) for folder in written}
+        write_json(out / MANIFEST, {"inputs": inputs, "folders": counts, "summary": summary})
         shutil.rmtree(out / _STAGING)
     else:
         summary = manifest["summary"]
@@ -158,8 +165,10 @@ def _finished(out: Path, inputs: str) -> dict[str, Any] | None:
     if not (out / MANIFEST).is_file():
         return None
     manifest = read_json(out / MANIFEST)
-    files = [f"kitti_infos_{split}.pkl" for split in (*SPLITS, "trainval")] + [_DB_INFOS, _DATABASE]
-    whole = all((out / name).exists() for name in files)
+    files = [f"kitti_infos_{split}.pkl" for split in (*SPLITS, "trainval")] + [_DB_INFOS]
+    whole = all((out / name).is_file() for name in files)
+    for folder, count in manifest.get("folders", {}).items():
+        whole = whole and (out / folder).is_dir() and len(os.listdir(out / folder)) >= count
     return manifest if whole and manifest.get("inputs") == inputs else None
 
 
@@ -169,11 +178,12 @@ def _refuse_foreign(out: Path) -> None:
         path = out / f"kitti_infos_{split}.pkl"
         if path.exists() and info_format(path) == "v1":
             raise UserError(
-                "made by mmdet3d < 1.1 (a list); mmdet3d 1.4 cannot read it", path,
+                "made by mmdet3d < 1.1 (a list); mmdet3d 1.4 cannot read it",
+                path,
                 "move the old kitti_infos_*.pkl away, or give another folder with --out",
             )
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
+    nearest = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise UserError("the folder cannot be written to", out, "give another one with --out DIR")
 
 
@@ -219,9 +229,7 @@ def _built(
         if path.exists():
             part = pickle.loads(path.read_bytes())
         else:
-            part = []
-            for item in pool.map(lambda frame: _write_frame(frame, split, out), frames):
-                part.append(item)
+            part = list(pool.map(functools.partial(_write_frame, split=split, out=out), frames))
             _dump(path, part)
         for item in part:
             yield split, item

@@ -10,8 +10,14 @@ from kd3d.data.kitti_layout import OFFICIAL_FRAMES, KittiSource
 
 # objects of the official train split (3712 frames), as other toolboxes print them
 OFFICIAL_TRAIN_BOXES = {
-    "Pedestrian": 2207, "Cyclist": 734, "Car": 14357, "Van": 1297, "Truck": 488,
-    "Person_sitting": 56, "Tram": 224, "Misc": 337,
+    "Pedestrian": 2207,
+    "Cyclist": 734,
+    "Car": 14357,
+    "Van": 1297,
+    "Truck": 488,
+    "Person_sitting": 56,
+    "Tram": 224,
+    "Misc": 337,
 }
 
 
@@ -22,8 +28,8 @@ def summarise(
 
     Returns:
         ``frames`` by split; ``boxes`` by split and class, each with `boxes`, `points` (mean in a
-        box) and `empty` (boxes without a point); ``official`` whether the split is official, and
-        ``differences``, the counts that differ from the official ones.
+        box) and `empty` (boxes without a point); ``simulated``; ``official`` whether the split is
+        official, and ``differences``, the counts that differ from the official ones.
     """
     frames = {split: len(data) for split, data in infos.items()}
     frames["trainval"] = frames["train"] + frames["val"]
@@ -36,15 +42,23 @@ def summarise(
         ]
         differences += [
             f"{len(database.get(name, []))} {name} in train, official {n}"
-            for name, n in OFFICIAL_TRAIN_BOXES.items() if len(database.get(name, [])) != n
+            for name, n in OFFICIAL_TRAIN_BOXES.items()
+            if len(database.get(name, [])) != n
         ]
-    return {"frames": frames, "boxes": boxes, "official": source.official, "differences": differences}
+    return {
+        "simulated": source.simulated,
+        "frames": frames,
+        "boxes": boxes,
+        "official": source.official,
+        "differences": differences,
+    }
 
 
 def format_summary(summary: dict[str, Any]) -> str:
     """Return the counts as a text table."""
     frames = summary["frames"]
-    lines = ["frames: " + ", ".join(f"{split} {n}" for split, n in frames.items())]
+    kind = "simulated frames: " if summary["simulated"] else "frames: "
+    lines = [kind + ", ".join(f"{split} {n}" for split, n in frames.items())]
     lines.append(f"{'boxes (mean points, without points)':36}{'train':>22}{'val':>22}")
     for name in CATEGORIES:
         cells = [summary["boxes"][split].get(name) for split in ("train", "val")]

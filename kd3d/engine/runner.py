@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,19 @@ from kd3d.models.source import resolve_detector
 
 
 class SafeRunner(Runner):
-    """A runner whose checkpoints are written to a temporary name and moved into place."""
+    """A runner whose checkpoints are written to a temporary name and moved into place.
+
+    With ``quiet`` in the config, the console shows progress only; the log file has all.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
+        """Build mmengine's logger; turn its console handlers down when the config says quiet."""
+        logger = super().build_logger(*args, **kwargs)
+        if self.cfg.get("quiet"):
+            for handler in logger.handlers:
+                if not isinstance(handler, logging.FileHandler):
+                    handler.setLevel(logging.ERROR)
+        return logger
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         """Save as mmengine does; an interrupted or failed write leaves no file under `filename`."""
@@ -32,7 +45,9 @@ class SafeRunner(Runner):
 
 
 def load_config(
-    path: str | Path, options: list[str] | None = None, work_dir: str | None = None,
+    path: str | Path,
+    options: list[str] | None = None,
+    work_dir: str | None = None,
     data_root: str | Path | None = None,
 ) -> Config:
     """Read a config, apply ``key=value`` options and set the work folder.
@@ -49,12 +64,18 @@ def load_config(
     from mmengine.config import DictAction
 
     if not Path(path).is_file():
-        near = sorted(str(p) for p in Path("configs").rglob("*.py")) if Path("configs").is_dir() else []
+        near = (
+            sorted(str(p) for p in Path("configs").rglob("*.py"))
+            if Path("configs").is_dir()
+            else []
+        )
         raise UserError("no such config", path, did_you_mean(str(path), near) if near else None)
     try:
         config = Config.fromfile(str(path))
     except (SyntaxError, FileNotFoundError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"the config cannot be read ({type(error).__name__}: {error})", path) from error
+        raise UserError(
+            f"the config cannot be read ({type(error).__name__}: {error})", path
+        ) from error
     for option in options or []:
         key, equals, value = option.partition("=")
         if not equals:
@@ -109,9 +130,8 @@ def train(config: Config, resume: bool = False) -> Path:
         ``student_config.py`` with the stock model dict.
     """
     config.resume = resume
-    config.setdefault("custom_hooks", [])
-    if not any(hook["type"] == "ProgressHook" for hook in config.custom_hooks):
-        config.custom_hooks.append(dict(type="ProgressHook"))
+    hooks = [hook for hook in config.get("custom_hooks", []) if hook["type"] != "ProgressHook"]
+    config.custom_hooks = [*hooks, dict(type="ProgressHook", label=config.get("quiet"))]
     runner = make_runner(config)
     runner.train()
     return export_student(runner.model, config)
@@ -121,8 +141,15 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     """Evaluate a checkpoint on the config's test set; teachers are neither built nor needed."""
     if config.model.get("type") == "Distiller":
         config.model = dict(type="Distiller", student=config.model.student)
-    for unused in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "val_dataloader",
-                   "val_cfg", "val_evaluator"):
+    for unused in (
+        "train_dataloader",
+        "train_cfg",
+        "optim_wrapper",
+        "param_scheduler",
+        "val_dataloader",
+        "val_cfg",
+        "val_evaluator",
+    ):
         config.pop(unused, None)
     config.load_from = None
     runner = make_runner(config)
@@ -131,7 +158,7 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
 
 
 def load_student(model: torch.nn.Module, checkpoint: str | Path) -> None:
-    """Load a student's or a distiller's checkpoint into a distiller or a stock detector, strictly."""
+    """Load a student's or distiller's checkpoint into a distiller or stock detector, strictly."""
     from kd3d.models.source import load_weights
 
     load_weights(getattr(model, "student", model), checkpoint)

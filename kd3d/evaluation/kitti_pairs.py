@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 
 from kd3d.data.kitti_files import Labels
 from kd3d.evaluation.kitti_rules import METRICS
-from kd3d.evaluation.rotated_iou import pair_overlap, ratio
+from kd3d.evaluation.rotated_iou import overlaps_by_frame
 
 
 @dataclass
@@ -50,8 +49,12 @@ def build_pairs(ground_truth: Sequence[Labels], detections: Sequence[Labels]) ->
         found_boxes = _boxes(found, metric)
         label_boxes, area_boxes = _boxes(labels, metric), _boxes(areas, metric)
         how = (metric == "2D", metric == "3D")
-        iou[metric] = _overlaps(found_boxes, found_start, label_boxes, label_start, *how, False)
-        covered[metric] = _overlaps(found_boxes, found_start, area_boxes, area_start, *how, True)
+        iou[metric] = overlaps_by_frame(
+            found_boxes, found_start, label_boxes, label_start, *how, False
+        )
+        covered[metric] = overlaps_by_frame(
+            found_boxes, found_start, area_boxes, area_start, *how, True
+        )
     return FramePairs(labels, found, label_start, found_start, area_start, iou, covered)
 
 
@@ -74,33 +77,3 @@ def _concatenate(frames: Sequence[Labels]) -> tuple[Labels, np.ndarray]:
     columns = [np.concatenate([getattr(f, c.name) for f in frames]) for c in fields(Labels)]
     start = np.concatenate([[0], np.cumsum([len(f) for f in frames])]).astype(np.int64)
     return Labels(*columns), start
-
-
-@njit(cache=True, nogil=True)
-def _image_overlap(a, b, of_first):  # pragma: no cover (compiled)
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0.0 or height <= 0.0:
-        return 0.0
-    first, second = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
-    return ratio(width * height, first, second, of_first)
-
-
-@njit(cache=True, nogil=True)
-def _overlaps(a, a_start, b, b_start, image, volume, of_first):  # pragma: no cover (compiled)
-    """Overlap of each row of `a` with each row of `b` of the same frame, flat."""
-    frames = len(a_start) - 1
-    total = 0
-    for f in range(frames):
-        total += (a_start[f + 1] - a_start[f]) * (b_start[f + 1] - b_start[f])
-    out, work = np.empty(total), np.empty((4, 12))
-    k = 0
-    for f in range(frames):
-        for i in range(a_start[f], a_start[f + 1]):
-            for j in range(b_start[f], b_start[f + 1]):
-                if image:
-                    out[k] = _image_overlap(a[i], b[j], of_first)
-                else:
-                    out[k] = pair_overlap(a[i], b[j], volume, of_first, work)
-                k += 1
-    return out

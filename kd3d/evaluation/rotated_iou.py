@@ -7,6 +7,9 @@ is clipped at its four sides (I. Sutherland and G. Hodgman, "Reentrant polygon c
 Communications of the ACM, 1974) and measured with the shoelace formula. Clipping at axis-aligned
 sides sets a coordinate to the side's exact value, so there is no tolerance anywhere: coincident
 edges, slivers, millimetre boxes and boxes far from the origin are exact to rounding.
+
+All compiled functions that call each other are in this file, because numba's cache notices a
+change of the caller's file only. It lies in ``__pycache__`` or in ``NUMBA_CACHE_DIR``.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def _clip(xs, ys, count, axis_x, sign, limit, out_x, out_y):  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def rectangle_intersection(a, b, work):  # pragma: no cover (compiled)
+def _rectangle_intersection(a, b, work):  # pragma: no cover (compiled)
     """Area in square metres shared by two rotated rectangles.
 
     Args:
@@ -74,29 +77,29 @@ def rectangle_intersection(a, b, work):  # pragma: no cover (compiled)
 
 
 @njit(cache=True, nogil=True)
-def ratio(shared, first, second, of_first):  # pragma: no cover (compiled)
+def _ratio(shared, first, second, of_first):  # pragma: no cover (compiled)
     """Shared measure over the union, or over the first box alone; 0 where that is empty."""
     whole = first if of_first else first + second - shared
     return shared / whole if whole > 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
-def pair_overlap(a, b, volume, of_first, work):  # pragma: no cover (compiled)
+def _pair_overlap(a, b, volume, of_first, work):  # pragma: no cover (compiled)
     """Overlap ratio of two boxes (7,), of their areas or of their volumes, 0 to 1."""
-    shared = min(rectangle_intersection(a, b, work), a[3] * a[4], b[3] * b[4])
+    shared = min(_rectangle_intersection(a, b, work), a[3] * a[4], b[3] * b[4])
     first, second = a[3] * a[4], b[3] * b[4]
     if volume:
         top = min(a[2] + a[5], b[2] + b[5])
         shared *= max(0.0, top - max(a[2], b[2]))
         first, second = first * a[5], second * b[5]
-    return ratio(shared, first, second, of_first)
+    return _ratio(shared, first, second, of_first)
 
 
 @njit(cache=True, nogil=True)
 def _aligned(a, b, volume, of_first):  # pragma: no cover (compiled)
     out, work = np.empty(len(a)), np.empty((4, 12))
     for i in range(len(a)):
-        out[i] = pair_overlap(a[i], b[i], volume, of_first, work)
+        out[i] = _pair_overlap(a[i], b[i], volume, of_first, work)
     return out
 
 
@@ -105,7 +108,53 @@ def _all_pairs(a, b, volume, of_first):  # pragma: no cover (compiled)
     out, work = np.empty((len(a), len(b))), np.empty((4, 12))
     for i in range(len(a)):
         for j in range(len(b)):
-            out[i, j] = pair_overlap(a[i], b[j], volume, of_first, work)
+            out[i, j] = _pair_overlap(a[i], b[j], volume, of_first, work)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _image_overlap(a, b, of_first):  # pragma: no cover (compiled)
+    """Overlap ratio of two upright rectangles (4,), 0 to 1."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0.0 or height <= 0.0:
+        return 0.0
+    first, second = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
+    return _ratio(width * height, first, second, of_first)
+
+
+@njit(cache=True, nogil=True)
+def overlaps_by_frame(
+    a, a_start, b, b_start, image, volume, of_first
+):  # pragma: no cover (compiled)
+    """Overlap of each row of `a` with each row of `b` of the same frame.
+
+    Args:
+        a: (N, 7) boxes, or (N, 4) image rectangles [left, top, right, bottom] when `image`.
+        a_start: (F + 1,) int64; frame f holds rows ``a_start[f]:a_start[f + 1]``.
+        b: (M, 7) or (M, 4), likewise.
+        b_start: (F + 1,) likewise.
+        image: Compare image rectangles.
+        volume: Compare volumes, not areas.
+        of_first: Over the area or volume of `a`, not over the union.
+
+    Returns:
+        Flat float64: frame after frame, row of `a` after row of `a`.
+    """
+    frames = len(a_start) - 1
+    total = 0
+    for f in range(frames):
+        total += (a_start[f + 1] - a_start[f]) * (b_start[f + 1] - b_start[f])
+    out, work = np.empty(total), np.empty((4, 12))
+    k = 0
+    for f in range(frames):
+        for i in range(a_start[f], a_start[f + 1]):
+            for j in range(b_start[f], b_start[f + 1]):
+                if image:
+                    out[k] = _image_overlap(a[i], b[j], of_first)
+                else:
+                    out[k] = _pair_overlap(a[i], b[j], volume, of_first, work)
+                k += 1
     return out
 
 

@@ -16,8 +16,13 @@ from kd3d.losses.feature.distance import absolute_error, cosine_distance, smooth
 from kd3d.losses.reduce import masked_mean
 
 __all__ = [
-    "FEATURE_LOSSES", "absolute_error", "cosine_distance", "feature_loss", "masked_mean",
-    "smooth_l1", "squared_error",
+    "FEATURE_LOSSES",
+    "absolute_error",
+    "cosine_distance",
+    "feature_loss",
+    "masked_mean",
+    "smooth_l1",
+    "squared_error",
 ]
 
 FEATURE_LOSSES: dict[str, Callable[..., Tensor]] = {

@@ -14,7 +14,9 @@ from torch import Tensor
 Extent = tuple[float, float, float, float]
 
 
-def cell_centres(extent: Extent, shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+def cell_centres(
+    extent: Extent, shape: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return the x (W,) and y (H,) of the cell centres in metres."""
     x_min, y_min, x_max, y_max = extent
     height, width = shape
@@ -23,7 +25,9 @@ def cell_centres(extent: Extent, shape: tuple[int, int], device: torch.device) -
     return x, y
 
 
-def box_mask(boxes: Sequence[Tensor], extent: Extent, shape: tuple[int, int], grow_m: float = 0.0) -> Tensor:
+def box_mask(
+    boxes: Sequence[Tensor], extent: Extent, shape: tuple[int, int], grow_m: float = 0.0
+) -> Tensor:
     """Return 1 where a cell's centre lies in a rotated box, else 0.
 
     Args:
@@ -45,7 +49,10 @@ def box_mask(boxes: Sequence[Tensor], extent: Extent, shape: tuple[int, int], gr
 
 
 def gaussian_mask(
-    boxes: Sequence[Tensor], extent: Extent, shape: tuple[int, int], min_overlap: float = 0.1,
+    boxes: Sequence[Tensor],
+    extent: Extent,
+    shape: tuple[int, int],
+    min_overlap: float = 0.1,
     min_radius: int = 2,
 ) -> Tensor:
     """Return the class-agnostic CenterPoint heat map of the boxes: the maximum of their Gaussians.
@@ -101,7 +108,9 @@ def gaussian_radius(length: Tensor, width: Tensor, min_overlap: float) -> Tensor
     area = length * width
     ratio = (1 - min_overlap) / (1 + min_overlap)
     both_corners = (total + (total.square() - 4 * area * ratio).clamp(min=0).sqrt()) / 2
-    shrunk = (2 * total + (4 * total.square() - 16 * (1 - min_overlap) * area).clamp(min=0).sqrt()) / 2
+    shrunk = (
+        2 * total + (4 * total.square() - 16 * (1 - min_overlap) * area).clamp(min=0).sqrt()
+    ) / 2
     b = -2 * min_overlap * total
     c = (min_overlap - 1) * area
     grown = (b + (b.square() - 16 * min_overlap * c).clamp(min=0).sqrt()) / 2

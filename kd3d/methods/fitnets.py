@@ -9,8 +9,8 @@ from kd3d.core.registry import METHODS
 
 CARD = MethodCard(
     name="fitnets",
-    title="A. Romero, N. Ballas, S. Ebrahimi Kahou, A. Chassang, C. Gatta, Y. Bengio: FitNets: Hints "
-    "for thin deep nets, on bird's-eye-view maps",
+    title="A. Romero, N. Ballas, S. Ebrahimi Kahou, A. Chassang, C. Gatta, Y. Bengio: FitNets: "
+    "Hints for thin deep nets, on bird's-eye-view maps",
     venue="ICLR 2015",
     paper="arXiv:1412.6550",
     idea="A regressor on the student's BEV map predicts the teacher's BEV map at the objects.",
@@ -24,7 +24,7 @@ CARD = MethodCard(
         "only cells under the Gaussians of the ground truth count; the paper uses the whole map",
         "the teacher's map is standardised per channel, so that one weight fits any teacher",
         "the hint is used throughout training, not in a first stage",
-        "official_parity=True gives the paper's hint: the whole map, the raw teacher, a 3x3 regressor",
+        "official_parity=True gives the paper's hint: whole map, raw teacher, 3x3 regressor",
     ),
     zero_when_equal=False,
 )
@@ -32,8 +32,13 @@ CARD = MethodCard(
 
 @METHODS.register_module()
 def fitnets(
-    teacher: str = "teacher", weight: float | dict = 1.0, tap: str = "bev", teacher_tap: str | None = None,
-    mask: dict | None = None, name: str = "bev", official_parity: bool = False,
+    teacher: str = "teacher",
+    weight: float | dict = 1.0,
+    tap: str = "bev",
+    teacher_tap: str | None = None,
+    mask: dict | None = None,
+    name: str = "bev",
+    official_parity: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the term of BEV imitation.
 
@@ -46,9 +51,21 @@ def fitnets(
         name: The term's name.
         official_parity: The paper's hint loss.
     """
-    term = dict(type="FeatureTerm", name=name, student=f"student:{tap}",
-                teacher=f"{teacher}:{teacher_tap or tap}", weight=weight, loss="squared_error")
+    term = dict(
+        type="FeatureTerm",
+        name=name,
+        student=f"student:{tap}",
+        teacher=f"{teacher}:{teacher_tap or tap}",
+        weight=weight,
+        loss="squared_error",
+    )
     if official_parity:
         return [term | dict(adapter=dict(projection="always", kernel=3, norm=True))]
-    return [term | dict(mask=mask or dict(type="gaussian"), adapter=dict(projection="always"),
-                        normalise_teacher=True)]
+    return [
+        term
+        | dict(
+            mask=mask or dict(type="gaussian"),
+            adapter=dict(projection="always"),
+            normalise_teacher=True,
+        )
+    ]

@@ -21,8 +21,8 @@ CARD = MethodCard(
     "towards efficient and compact 3D detection",
     venue="CVPR 2023",
     paper="arXiv:2205.11098",
-    idea="Small graphs of nearest neighbours in feature space, around the most important pillars or "
-    "points, are made alike; the important graphs weigh more.",
+    idea="Small graphs of nearest neighbours in feature space, around the most important pillars "
+    "or points, are made alike; the important graphs weigh more.",
     equation="L = 2 mean_{q,c,j} w_q (g^T_{qjc} - g^S_{qjc})^2, w = M softmax(s / tau), "
     "g = ReLU(BN(W [f_j ; f_q]))",
     source=("feature", "similarity"),
@@ -31,13 +31,13 @@ CARD = MethodCard(
     needs=("pillars",),
     status=("parity-tested", "trained-simulated"),
     differences=(
-        "importance is scaled to [0, 1] before the temperature; in the authors' code integer counts "
-        "with tau = 0.01 leave weight on pillars at the cap only",
-        "the weights act in all variants; in the authors' BEV and point code the softmax runs over an "
-        "axis of length 1 or is not multiplied",
-        "neighbours come from the same sample; the authors search the concatenated batch for pillars",
-        "the factor 2 stays; without importance the loss is the plain mean instead of 5e-4 times the "
-        "Frobenius norm",
+        "importance is scaled to [0, 1] before the temperature; in the authors' code integer "
+        "counts with tau = 0.01 leave weight on pillars at the cap only",
+        "the weights act in all variants; in the authors' BEV and point code the softmax runs over "
+        "an axis of length 1 or is not multiplied",
+        "neighbours come from the same sample; the authors search the whole batch for pillars",
+        "the factor 2 stays; without importance the loss is the plain mean instead of 5e-4 times "
+        "the Frobenius norm",
         "official_parity=True restores the authors' behaviour",
     ),
     zero_when_equal=False,
@@ -47,9 +47,17 @@ VARIANTS = {"voxel": "pillars", "bev": "stage0", "point": "neck.fp_features"}
 
 @METHODS.register_module()
 def pointdistiller(
-    teacher: str = "teacher", variant: str = "voxel", weight: float | dict = 1.0, tap: str | None = None,
-    queries: int | None = None, neighbours: int = 128, temperature: float | None = None,
-    channels: int = 32, name: str = "graph", official_parity: bool = False, **options: Any,
+    teacher: str = "teacher",
+    variant: str = "voxel",
+    weight: float | dict = 1.0,
+    tap: str | None = None,
+    queries: int | None = None,
+    neighbours: int = 128,
+    temperature: float | None = None,
+    channels: int = 32,
+    name: str = "graph",
+    official_parity: bool = False,
+    **options: Any,
 ) -> list[dict[str, Any]]:
     """Return the term of PointDistiller.
 
@@ -73,10 +81,20 @@ def pointdistiller(
     if temperature is None:
         temperature = (1e-3 if variant == "point" else 1e-2) if official_parity else 0.1
     return [
-        dict(type="LocalGraphTerm", name=name, student=f"student:{tap}", teacher=f"{teacher}:{tap}",
-             weight=weight, variant=variant, queries=queries or (256 if variant == "bev" else 6000),
-             neighbours=neighbours, temperature=temperature, channels=channels,
-             official_parity=official_parity, **options)
+        dict(
+            type="LocalGraphTerm",
+            name=name,
+            student=f"student:{tap}",
+            teacher=f"{teacher}:{tap}",
+            weight=weight,
+            variant=variant,
+            queries=queries or (256 if variant == "bev" else 6000),
+            neighbours=neighbours,
+            temperature=temperature,
+            channels=channels,
+            official_parity=official_parity,
+            **options,
+        )
     ]
 
 
@@ -116,9 +134,19 @@ class LocalGraphTerm(Term):
     """
 
     def __init__(
-        self, name: str, student: str, teacher: str, weight: float | dict = 1.0, variant: str = "voxel",
-        queries: int = 6000, neighbours: int = 128, temperature: float = 0.1, channels: int = 32,
-        fuse: str = "concat", use_importance: bool = True, official_parity: bool = False,
+        self,
+        name: str,
+        student: str,
+        teacher: str,
+        weight: float | dict = 1.0,
+        variant: str = "voxel",
+        queries: int = 6000,
+        neighbours: int = 128,
+        temperature: float = 0.1,
+        channels: int = 32,
+        fuse: str = "concat",
+        use_importance: bool = True,
+        official_parity: bool = False,
     ) -> None:
         super().__init__(name, student, teacher, weight)
         self.variant, self.queries, self.neighbours = variant, queries, neighbours
@@ -130,11 +158,17 @@ class LocalGraphTerm(Term):
         layout = {"voxel": "rows", "bev": "map", "point": "points"}[self.variant]
         where = f"term {self.name}"
         if (student.layout, teacher.layout) != (layout, layout):
-            raise UserError(f"the {self.variant} variant needs {layout}; the student has {student}, the "
-                            f"teacher {teacher}", where)
+            raise UserError(
+                f"the {self.variant} variant needs {layout}; the student has {student}, the "
+                f"teacher {teacher}",
+                where,
+            )
         if layout == "map" and not student.same_grid(teacher):
-            raise UserError(f"cells do not correspond: {student} and {teacher}", where,
-                            "give both models the same voxel size, range and stride")
+            raise UserError(
+                f"cells do not correspond: {student} and {teacher}",
+                where,
+                "give both models the same voxel size, range and stride",
+            )
         self.student_edges = EdgeAdapter(student.channels, self.channels)
         self.teacher_edges = EdgeAdapter(teacher.channels, self.channels)
 
@@ -143,8 +177,11 @@ class LocalGraphTerm(Term):
         if self.variant == "voxel":
             voxels = context.inputs["student"]["voxels"]
             if len(student) != len(teacher):
-                raise UserError(f"{len(student)} rows against {len(teacher)}", f"term {self.name}",
-                                "give both models the same voxel size, range and max_voxels")
+                raise UserError(
+                    f"{len(student)} rows against {len(teacher)}",
+                    f"term {self.name}",
+                    "give both models the same voxel size, range and max_voxels",
+                )
             sample, importance = voxels["coors"][:, 0].long(), voxels["num_points"].float()
         else:
             student, teacher, sample = _as_rows(student), _as_rows(teacher), _sample_index(student)
@@ -172,7 +209,9 @@ class LocalGraphTerm(Term):
         if self.official and self.variant == "voxel":
             return nearest_rows(teacher, queries, self.neighbours)
         samples = range(int(sample.max()) + 1)
-        k = min([self.neighbours] + [int((sample == i).sum()) for i in samples if (sample == i).any()])
+        k = min(
+            [self.neighbours] + [int((sample == i).sum()) for i in samples if (sample == i).any()]
+        )
         found = queries.new_empty((len(queries), k))
         for i in samples:
             rows, mine = (sample == i).nonzero()[:, 0], (sample[queries] == i).nonzero()[:, 0]

@@ -36,8 +36,8 @@ CARD = MethodCard(
     heads=("CenterHead", "Anchor3DHead"),
     status=("parity-tested", "trained-simulated"),
     differences=(
-        "class losses are normalised over the batch; the authors sum them over the batch and divide "
-        "box losses only",
+        "class losses are normalised over the batch; the authors sum them over the batch and "
+        "divide box losses only",
         "confidence is the largest class score; the authors take the sum over classes",
         "the box loss is a score-weighted mean; the authors divide by the number of cells",
         "no confident cell gives 0; the authors' centre head gives NaN",
@@ -49,8 +49,13 @@ CARD = MethodCard(
 
 @METHODS.register_module()
 def response(
-    teacher: str = "teacher", scores: float | dict = 1.0, boxes: float = 0.25, directions: float = 0.1,
-    confident: float | None = None, name: str = "response", official_parity: bool = False,
+    teacher: str = "teacher",
+    scores: float | dict = 1.0,
+    boxes: float = 0.25,
+    directions: float = 0.1,
+    confident: float | None = None,
+    name: str = "response",
+    official_parity: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the term of CMKD's response loss.
 
@@ -65,9 +70,17 @@ def response(
         official_parity: The authors' normalisers and weights.
     """
     return [
-        dict(type="ResponseTerm", name=name, student="student:head", teacher=f"{teacher}:head",
-             weight=scores, boxes=boxes, directions=directions, confident=confident,
-             official_parity=official_parity)
+        dict(
+            type="ResponseTerm",
+            name=name,
+            student="student:head",
+            teacher=f"{teacher}:head",
+            weight=scores,
+            boxes=boxes,
+            directions=directions,
+            confident=confident,
+            official_parity=official_parity,
+        )
     ]
 
 
@@ -76,8 +89,15 @@ class ResponseTerm(Term):
     """Distance between the raw outputs of two heads of one kind; see `response`."""
 
     def __init__(
-        self, name: str, student: str, teacher: str, weight: float | dict = 1.0, boxes: float = 0.25,
-        directions: float = 0.1, confident: float | None = None, official_parity: bool = False,
+        self,
+        name: str,
+        student: str,
+        teacher: str,
+        weight: float | dict = 1.0,
+        boxes: float = 0.25,
+        directions: float = 0.1,
+        confident: float | None = None,
+        official_parity: bool = False,
     ) -> None:
         super().__init__(name, student, teacher, weight)
         self.boxes, self.directions, self.official = boxes, directions, official_parity
@@ -88,14 +108,19 @@ class ResponseTerm(Term):
         """Refuse heads of two kinds; align heat maps of other grids in metres."""
         where = f"term {self.name}"
         if student.layout not in ("center_head", "anchor_head") or student.layout != teacher.layout:
-            raise UserError(f"the student has {student}, the teacher {teacher}", where,
-                            "response needs two centre heads or two anchor heads")
+            raise UserError(
+                f"the student has {student}, the teacher {teacher}",
+                where,
+                "response needs two centre heads or two anchor heads",
+            )
         if student.same_grid(teacher):
             return
         if student.layout == "anchor_head" or self.boxes:
             raise UserError(
-                f"the heads have other grids: {student} and {teacher}", where,
-                "set boxes=0 for centre heads; anchors do not correspond" )
+                f"the heads have other grids: {student} and {teacher}",
+                where,
+                "set boxes=0 for centre heads; anchors do not correspond",
+            )
         self.resample = MetricResample(teacher, student, where)
 
     def distance(self, student: Any, teacher: Any, context: Context) -> Tensor:
@@ -125,8 +150,11 @@ class ResponseTerm(Term):
             probability = self.resample(teacher.sigmoid()).clamp(1e-6, 1 - 1e-6)
             teacher = probability.logit()
         if student.shape != teacher.shape:
-            raise UserError(f"heat maps {tuple(student.shape)} and {tuple(teacher.shape)}",
-                            f"term {self.name}", "both heads need the same classes in each task")
+            raise UserError(
+                f"heat maps {tuple(student.shape)} and {tuple(teacher.shape)}",
+                f"term {self.name}",
+                "both heads need the same classes in each task",
+            )
         return teacher
 
     def _anchor(self, student: list, teacher: list) -> Tensor:
@@ -135,8 +163,11 @@ class ResponseTerm(Term):
             ours = self._rows(student, level)
             theirs = self._rows(teacher, level)
             if ours[0].shape != theirs[0].shape:
-                raise UserError(f"class maps {tuple(ours[0].shape)} and {tuple(theirs[0].shape)}",
-                                f"term {self.name}", "both heads need the same anchors and classes")
+                raise UserError(
+                    f"class maps {tuple(ours[0].shape)} and {tuple(theirs[0].shape)}",
+                    f"term {self.name}",
+                    "both heads need the same anchors and classes",
+                )
             low = 0.1 if self.confident is None else self.confident
             parts = anchor_response(ours, theirs, low, official=self.official)
             weights = (2.0, 2.0, 0.4) if self.official else (1.0, self.boxes, self.directions)
@@ -144,7 +175,7 @@ class ResponseTerm(Term):
         return total
 
     def _rows(self, output: list, level: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        scores, residuals, directions = (None if m is None else m[level] for m in output)
+        scores, residuals, directions = output[0][level], output[1][level], output[2][level]
         if directions is None:
             anchors = residuals.shape[1] // 7
         else:

@@ -9,11 +9,16 @@ from typing import Any
 from kd3d.errors import UserError
 
 Model = dict[str, Any]
+_SPARSE = ((16,), (32, 32, 32), (64, 64, 64), (64, 64, 64))  # SparseEncoder.encoder_channels
 
 
 def shrink_model(
-    model: Model, width: float = 1.0, depth: float = 1.0, voxel_m: float | None = None,
-    divisor: int = 4, where: str = "shrink",
+    model: Model,
+    width: float = 1.0,
+    depth: float = 1.0,
+    voxel_m: float | None = None,
+    divisor: int = 4,
+    where: str = "shrink",
 ) -> Model:
     """Return a stock model dict of a smaller detector of the same kind.
 
@@ -36,7 +41,10 @@ def shrink_model(
             raise UserError(f"{name} = {value}, wanted a factor in (0, 1]", where)
     model = copy.deepcopy(model)
     prefix = "pts_" if "pts_backbone" in model else ""
-    parts = {k: model.get(prefix + k) for k in ("voxel_encoder", "middle_encoder", "backbone", "neck", "bbox_head")}
+    parts: dict[str, Any] = {
+        k: model.get(prefix + k)
+        for k in ("voxel_encoder", "middle_encoder", "backbone", "neck", "bbox_head")
+    }
     missing = [prefix + name for name, part in parts.items() if part is None]
     if missing:
         raise UserError(f"{model.get('type')} has no {', '.join(missing)}", where)
@@ -57,9 +65,9 @@ def _narrow(parts: Model, width: float, divisor: int, where: str) -> None:
         return max(divisor, round(value * width / divisor) * divisor)
 
     encoder, middle, backbone, neck, head = parts.values()
-    if _is(encoder, where, "PillarFeatureNet", "DynamicPillarFeatureNet", "HardSimpleVFE", "DynamicSimpleVFE"):
-        if "feat_channels" in encoder:
-            encoder["feat_channels"] = scale(encoder["feat_channels"])
+    _is(encoder, where, "PillarFeatureNet", "HardSimpleVFE", "DynamicSimpleVFE")
+    if "feat_channels" in encoder:
+        encoder["feat_channels"] = scale(encoder["feat_channels"])
     _is(middle, where, "PointPillarsScatter", "SparseEncoder")
     if middle["type"] == "PointPillarsScatter":
         middle["in_channels"] = encoder["feat_channels"][-1]
@@ -68,13 +76,15 @@ def _narrow(parts: Model, width: float, divisor: int, where: str) -> None:
         planes = backbone["in_channels"] // middle.get("output_channels", 128)
         for key, default in (("output_channels", 128), ("base_channels", 16)):
             middle[key] = scale(middle.get(key, default))
-        default = ((16,), (32, 32, 32), (64, 64, 64), (64, 64, 64))
-        middle["encoder_channels"] = scale(middle.get("encoder_channels", default))
+        middle["encoder_channels"] = scale(middle.get("encoder_channels", _SPARSE))
         backbone["in_channels"] = middle["output_channels"] * planes
     _is(backbone, where, "SECOND")
     _is(neck, where, "SECONDFPN")
     backbone["out_channels"] = scale(backbone["out_channels"])
-    neck["in_channels"], neck["out_channels"] = backbone["out_channels"], scale(neck["out_channels"])
+    neck["in_channels"], neck["out_channels"] = (
+        backbone["out_channels"],
+        scale(neck["out_channels"]),
+    )
     _narrow_head(head, sum(neck["out_channels"]), scale, where)
 
 
@@ -85,14 +95,15 @@ def _narrow_head(head: Model, channels: int, scale: Any, where: str) -> None:
         head["feat_channels"] = channels
         return
     head["share_conv_channel"] = scale(head.get("share_conv_channel", 64))
-    separate = head.setdefault("separate_head", {"type": "SeparateHead", "init_bias": -2.19, "final_kernel": 3})
+    separate = head.setdefault(
+        "separate_head", {"type": "SeparateHead", "init_bias": -2.19, "final_kernel": 3}
+    )
     separate["head_conv"] = scale(separate.get("head_conv", 64))
 
 
-def _is(part: Model, where: str, *types: str) -> bool:
+def _is(part: Model, where: str, *types: str) -> None:
     if part["type"] not in types:
         raise UserError(f"cannot shrink a {part['type']}, only {', '.join(types)}", where)
-    return True
 
 
 def _coarsen(model: Model, parts: Model, voxel_m: float, where: str) -> None:
@@ -100,12 +111,17 @@ def _coarsen(model: Model, parts: Model, voxel_m: float, where: str) -> None:
     low, high = layer["point_cloud_range"][:3], layer["point_cloud_range"][3:]
     old = list(layer["voxel_size"])
     cells = [(high[i] - low[i]) / voxel_m for i in (0, 1)]
-    stride = math.prod(parts["backbone"]["layer_strides"]) if parts["middle_encoder"][
-        "type"] == "PointPillarsScatter" else 8 * math.prod(parts["backbone"]["layer_strides"])
+    stride = (
+        math.prod(parts["backbone"]["layer_strides"])
+        if parts["middle_encoder"]["type"] == "PointPillarsScatter"
+        else 8 * math.prod(parts["backbone"]["layer_strides"])
+    )
     if any(abs(c - round(c)) > 1e-4 or round(c) % stride for c in cells):
         raise UserError(
-            f"{voxel_m} m cuts the range into {cells[0]:.2f} x {cells[1]:.2f} cells, wanted multiples "
-            f"of the stride {stride}", where, "choose another voxel_m or change point_cloud_range",
+            f"{voxel_m} m cuts the range into {cells[0]:.2f} x {cells[1]:.2f} cells, wanted "
+            f"multiples of the stride {stride}",
+            where,
+            "choose another voxel_m or change point_cloud_range",
         )
     columns, rows = (round(c) for c in cells)
     size = [voxel_m, voxel_m, old[2]]
@@ -122,7 +138,10 @@ def _coarsen(model: Model, parts: Model, voxel_m: float, where: str) -> None:
 
 
 def _coarsen_center(model: Model, head: Model, size: list[float], columns: int, rows: int) -> None:
-    head["bbox_coder"]["voxel_size"] = size[:2]
+    coder = head["bbox_coder"]
+    coder["voxel_size"] = size[:2]
+    cells = columns * rows // coder["out_size_factor"] ** 2
+    coder["max_num"] = min(coder.get("max_num", 100), cells)  # its top-k fails on a smaller map
     for config in (model.get("train_cfg"), model.get("test_cfg")):
         config = (config or {}).get("pts", {})
         if "voxel_size" in config:

@@ -40,9 +40,9 @@ def resolve_detector(config: dict[str, Any], where: str = "model") -> dict[str, 
 
     Args:
         config: One of ``dict(type="VoxelNet", ...)``, ``dict(model=dict(type=...))`` or
-            ``dict(config="mmdet3d::family/name.py" | path)``; the last two take ``shrink=dict(...)``
-            (see `kd3d.models.shrink.shrink_model`) and ``override=dict(...)``, merged as mmengine
-            merges configs. The config of a distiller stands for its student.
+            ``dict(config="mmdet3d::family/name.py" | path)``; the last two take
+            ``shrink=dict(...)`` (see `kd3d.models.shrink.shrink_model`) and ``override=dict(...)``,
+            merged as mmengine merges configs. The config of a distiller stands for its student.
         where: For messages.
     """
     config = copy.deepcopy(dict(config))
@@ -53,8 +53,10 @@ def resolve_detector(config: dict[str, Any], where: str = "model") -> dict[str, 
     if "config" in config:
         model = Config.fromfile(config_path(config["config"])).model
         if model.get("type") == "Distiller":
-            return resolve_detector(model.student, where) if not _changes(config) else _changed(
-                resolve_detector(model.student, where), config, where
+            return (
+                resolve_detector(model.student, where)
+                if not _changes(config)
+                else _changed(resolve_detector(model.student, where), config, where)
             )
         model = model.to_dict()
     else:
@@ -76,7 +78,7 @@ def _changed(model: dict[str, Any], config: dict[str, Any], where: str) -> dict[
     return model
 
 
-def build_detector(config: dict[str, Any], where: str = "model") -> nn.Module:
+def build_detector(config: dict[str, Any], where: str = "model") -> Any:
     """Build the stock mmdet3d detector that `config` stands for, on the CPU."""
     from mmdet3d.registry import MODELS
     from mmdet3d.utils import register_all_modules
@@ -111,7 +113,8 @@ def load_weights(model: nn.Module, path: str | Path, where: str = "checkpoint") 
     report = key_report(model.state_dict(), state)
     if report:
         raise UserError(
-            f"the weights are of another architecture than {type(model).__name__} ({report})", path,
+            f"the weights are of another architecture than {type(model).__name__} ({report})",
+            path,
             f"give the config it was trained with in {where}",
         )
     model.load_state_dict(state, strict=True)
@@ -125,5 +128,7 @@ def _refuse_old_convention(meta: dict[str, Any], path: str | Path) -> None:
     if version.startswith("0."):
         raise UserError(
             f"the weights were trained with mmdet3d {version}; before 1.0 yaw and box sizes had "
-            "another convention", path, "convert or retrain them with mmdet3d >= 1.0",
+            "another convention",
+            path,
+            "convert or retrain them with mmdet3d >= 1.0",
         )

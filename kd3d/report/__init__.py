@@ -1,0 +1,1 @@
+"""From run folders to one page that says honestly whether distillation helped."""

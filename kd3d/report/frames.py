@@ -119,6 +119,11 @@ def frame_counts(
     return {"labels": len(truth.box), "runs": by_run}
 
 
+def read_frame_points(root: Path, frame: str) -> np.ndarray:
+    """Read a frame's cloud, (N, 4)."""
+    return read_points(root / "training" / "velodyne" / f"{frame}.bin")
+
+
 def draw_frame_bev(
     root: Path,
     frame: str,
@@ -129,8 +134,8 @@ def draw_frame_bev(
     """Draw a frame from above with its labels and the boxes of the given runs by group."""
     from kd3d.viz.bev import draw_bev
 
-    points = read_points(root / "training" / "velodyne" / f"{frame}.bin")
-    boxes, scores = _grouped(root, frame, groups, score)
+    points = read_frame_points(root, frame)
+    boxes, scores = grouped_boxes(root, frame, groups, score)
     return draw_bev(points, boxes, scores=scores, **options)  # type: ignore[arg-type]
 
 
@@ -148,14 +153,15 @@ def draw_frame_image(
         return None
     with Image.open(path) as picture:
         image = np.asarray(picture.convert("RGB"))
-    boxes, _ = _grouped(root, frame, groups, score)
+    boxes, _ = grouped_boxes(root, frame, groups, score)
     matrix = read_calib(root, frame).lidar_to_image
     return draw_image_boxes(image, boxes, matrix, width_px=width_px, legend=False)
 
 
-def _grouped(
+def grouped_boxes(
     root: Path, frame: str, groups: dict[str, RunRecord], score: float
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return boxes and scores by group: the labels, then the runs' boxes of enough score."""
     calibration = read_calib(root, frame)
     boxes = {GROUND_TRUTH: read_truth(root, frame, calibration).box}
     scores = {}

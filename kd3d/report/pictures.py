@@ -123,8 +123,7 @@ def picture_range(
 
 def draw_frames(choice: dict[str, Any], runs: list[RunRecord]) -> list[dict[str, Any]]:
     """Return the shown frames with a BEV PNG and an image JPEG for each run, as data URIs."""
-    from kd3d.viz.image import jpeg_bytes
-    from kd3d.viz.style import png_bytes
+    from kd3d.viz.style import jpeg_bytes, png_bytes
 
     drawn = [run for run in runs if run.name in choice["runs"]]
     root, score = Path(choice["root"]), choice["score"]

@@ -180,14 +180,12 @@ _TYPES: dict[str, tuple[tuple[type, ...], str, bool]] = {  # field: types, said 
     "macs": ((int,), "a whole number", True),
     "checkpoint_bytes": ((int,), "a whole number", True),
     "dirty": ((bool,), "true or false", True),
-    **{
-        key: ((str,), "text", True)
-        for key in (
-            "method", "config", "config_text_sha256", "checkpoint_sha256", "commit", "command",
-            "started", "supervision", "budget_note",
-        )
-    },
-}  # fmt: skip
+}
+_TEXTS = (
+    "method", "config", "config_text_sha256", "checkpoint_sha256", "commit", "command", "started",
+    "supervision", "budget_note",
+)  # fmt: skip
+_TYPES.update(dict.fromkeys(_TEXTS, ((str,), "text", True)))
 
 
 def _validate(record: RunRecord) -> None:
@@ -201,14 +199,14 @@ def _validate(record: RunRecord) -> None:
         raise UserError("name is empty")
     if record.role not in ROLES:
         raise UserError(f"unknown role {record.role!r}", None, did_you_mean(record.role, ROLES))
-    for key, types in (("root", str), ("split", str), ("simulated", bool)):
-        if not isinstance(record.data.get(key), types):
-            raise UserError(f"data.{key} is {record.data.get(key)!r}, wanted a {types.__name__}")
+    for key, wanted in (("root", str), ("split", str), ("simulated", bool)):
+        if not isinstance(record.data.get(key), wanted):
+            raise UserError(f"data.{key} is {record.data.get(key)!r}, wanted a {wanted.__name__}")
     if record.latency_ms is not None and not {"median", "threads"} <= set(record.latency_ms):
         raise UserError("latency_ms needs the keys median and threads")
     for group in ("wall_time_s", "latency_ms"):
         for key, value in (getattr(record, group) or {}).items():
-            if not _is_number(value):
+            if not is_number(value):
                 raise UserError(f"{group}.{key} is {value!r}, wanted a number")
     _validate_result(record)
     _refuse_not_finite(record.to_dict(), "")
@@ -221,26 +219,31 @@ def _validate_result(record: RunRecord) -> None:
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise UserError("result.notes is not a list of texts")
     for name in record.classes:
-        metrics = record.result[name]
-        if not isinstance(metrics, dict):
-            raise UserError(f"result.{name} is not an object")
-        for metric, kinds in metrics.items():
-            for kind in kinds if isinstance(kinds, dict) else [None]:
-                sets = kinds[kind] if kind else None
-                if not isinstance(sets, dict):
-                    raise UserError(
-                        f"result.{name}.{metric} is not AP40/AP11 -> strict/loose -> AP"
-                    )
-                for overlap, values in sets.items():
-                    good = isinstance(values, list) and len(values) == len(DIFFICULTIES)
-                    if not good or not all(_is_number(v) and 0 <= v <= 100.001 for v in values):
-                        raise UserError(
-                            f"result.{name}.{metric}.{kind}.{overlap} is {values!r}, "
-                            "wanted three APs (easy, moderate, hard) from 0 to 100"
-                        )
+        for metric, kinds in _object(record.result[name], f"result.{name}").items():
+            where = f"result.{name}.{metric}"
+            for kind, sets in _object(kinds, where).items():
+                for overlap, values in _object(sets, f"{where}.{kind}").items():
+                    _validate_aps(values, f"{where}.{kind}.{overlap}")
 
 
-def _is_number(value: Any) -> bool:
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{where} is no object; AP is at class, metric, AP40 or AP11, strict or loose"
+        )
+    return value
+
+
+def _validate_aps(values: Any, where: str) -> None:
+    good = isinstance(values, list) and len(values) == len(DIFFICULTIES)
+    if not good or not all(is_number(v) and 0 <= v <= 100.001 for v in values):
+        raise UserError(
+            f"{where} is {values!r}, wanted three APs (easy, moderate, hard) from 0 to 100"
+        )
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a JSON value is a finite number."""
     return isinstance(value, _NUMBER) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -102,7 +102,8 @@ def _path(line: Series, place: object) -> Markup:
             pen_up = True
             continue
         across, up = place(x, y)  # type: ignore[operator]
-        commands.append(f"{'M' if pen_up else 'L'}{across:.1f} {up:.1f}")
+        # The empty step after a move makes a dot, so that a lone point is seen.
+        commands.append(f"{'M' if pen_up else 'L'}{across:.1f} {up:.1f}" + "h0" * pen_up)
         pen_up = False
     return Markup('<path class="line {}" d="{}"><title>{}</title></path>').format(
         line.css, " ".join(commands), line.label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kd3d.report.record import DIFFICULTIES, OVERLAPS, ROLES, RunRecord
@@ -28,7 +29,7 @@ def summary_rows(runs: list[RunRecord]) -> list[dict[str, Any]]:
     rows = [_ap_row(label, value_of, runs, teacher) for label, value_of in METRICS.values()]
     names = dict.fromkeys(name for run in runs for name in run.classes if name != "Car")
     for name in names:
-        rows.append(_ap_row(f"{name} 3D AP", lambda r, n=name: r.ap(n, "3D"), runs, teacher))
+        rows.append(_ap_row(f"{name} 3D AP", partial(RunRecord.ap, name=name), runs, teacher))
     costs: list[tuple[str, Callable[[RunRecord], Any], Callable[[Any], str]]] = [
         ("Parameters", lambda r: r.params, _count),
         ("MACs a frame", lambda r: r.macs, _count),
@@ -81,7 +82,8 @@ def _cost_row(
     for run, cell in zip(runs, row["cells"]):
         if cell["value"] and top and run is not teacher and cell["value"] != top:
             ratio = top / cell["value"]
-            cell["note"] = f"{ratio:.1f}× less" if ratio > 1 else f"{1 / ratio:.1f}× more"
+            word = ("faster", "slower") if label.startswith("Latency") else ("smaller", "larger")
+            cell["note"] = f"{max(ratio, 1 / ratio):.1f}\u00d7 {word[ratio < 1]}"
     threads = sorted({run.latency_ms["threads"] for run in runs if run.latency_ms})
     if label.startswith("Latency") and threads:
         row["label"] += " (" + " / ".join(f"{t:g}" for t in threads) + " threads)"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kd3d.errors import UserError, did_you_mean
-from kd3d.report.record import RunRecord
+from kd3d.report.record import RunRecord, is_number
 
 METRICS: dict[str, tuple[str, Callable[[RunRecord], float | None]]] = {
     "car_3d_moderate": ("Car 3D AP", lambda run: run.ap("Car", "3D")),
@@ -38,7 +38,8 @@ def check_spread(spread: Any) -> dict[str, dict[str, Any]]:
         if key not in METRICS:
             raise UserError(f"unknown metric {key!r}", "spread", did_you_mean(key, METRICS))
         good = isinstance(value, dict) and {"sd", "n", "source"} <= set(value)
-        if not good or not value["sd"] >= 0 or not value["n"] >= 2:
+        good = good and is_number(value["sd"]) and is_number(value["n"])
+        if not good or value["sd"] < 0 or value["n"] < 2:
             raise UserError(f"{key} needs sd >= 0, n >= 2 and source", "spread")
     return spread
 
@@ -83,18 +84,18 @@ def compare(
 def headline(metric: dict[str, Any]) -> str:
     """Return the verdict of one metric as a sentence."""
     gain = metric["gain"]
-    what = metric["label"][0].lower() + metric["label"][1:] + ", moderate"
+    what = metric["label"][0].lower() + metric["label"][1:] + " (moderate)"
     if metric["verdict"] == "not comparable":
         return f"No verdict: {metric['reason']}"
     size = f"{'+' if gain >= 0 else MINUS}{abs(gain):.2f}"
     if metric["verdict"] == "gain":
-        return f"A gain: {size} over the same-budget baseline in {what}"
+        return f"A gain: {size} {what} over the same-budget baseline"
     if metric["verdict"] == "loss":
-        return f"A loss: {size} against the same-budget baseline in {what}"
+        return f"A loss: {size} {what} against the same-budget baseline"
     if metric["threshold"] is None:
-        return f"No evidence yet: {size} in {what}, from one seed and without a stated spread"
+        return f"No evidence yet: {size} {what}, from one seed and without a stated spread"
     bar = f"\u00b1{metric['threshold']:.2f}"
-    return f"No evidence of a gain: {size} in {what} lies within the seeds\u2019 noise of {bar}"
+    return f"No evidence of a gain: {size} {what} lies within the seeds\u2019 noise of {bar}"
 
 
 def unfairness(baseline: RunRecord, distilled: RunRecord) -> list[str]:

@@ -1,0 +1,1 @@
+"""Simulated scenes, LiDAR and cameras, and their writers in real data sets' layouts."""

@@ -16,7 +16,12 @@ LIDAR_HEIGHT_M = 1.73
 WORLD_FROM_RECT = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 """(3, 3): rectified camera axes (x right, y down, z forward) to world axes."""
 _FOCAL, _CENTRE_U, _CENTRE_V = 721.54, 609.56, 172.85
-_BASELINE_SHIFTS = {"P0": (0.0, 0.0, 0.0), "P1": (-387.57, 0.0, 0.0), "P2": (44.86, 0.2164, 0.002746), "P3": (-339.52, 2.2, 0.00273)}
+_BASELINE_SHIFTS = {
+    "P0": (0.0, 0.0, 0.0),
+    "P1": (-387.57, 0.0, 0.0),
+    "P2": (44.86, 0.2164, 0.002746),
+    "P3": (-339.52, 2.2, 0.00273),
+}
 _RECT_ANGLES = (0.0043, 0.0075, -0.0098)
 _CAMERA_ANGLES = (-0.0148, -0.0070, 0.0080)
 _LIDAR_IN_CAMERA = (-0.004, -0.0763, -0.2718)
@@ -43,7 +48,10 @@ def rig() -> Calibration:
     turn = _rotation(_CAMERA_ANGLES) @ WORLD_FROM_RECT.T
     matrices["Tr_velo_to_cam"] = np.column_stack([turn, _LIDAR_IN_CAMERA])
     matrices["Tr_imu_to_velo"] = np.column_stack([_rotation(_IMU_ANGLES), _IMU_OFFSET])
-    matrices = {name: np.array([[float(f"{v:.12e}") for v in row] for row in m]) for name, m in matrices.items()}
+    matrices = {
+        name: np.array([[float(f"{v:.12e}") for v in row] for row in m])
+        for name, m in matrices.items()
+    }
     return Calibration(matrices["P2"], matrices["R0_rect"], matrices["Tr_velo_to_cam"], matrices)
 
 

@@ -14,6 +14,8 @@ from kd3d.simulation.tracing import Tracer
 
 NOISE_LEVELS = 1.6
 TILE = 256
+BAND = 16
+"""Rows shaded at once; even."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class View:
     Attributes:
         image: (H, W, 3) uint8, blue green red (OpenCV's order).
         depth: (H, W) float32, metres along the optical axis, infinite for the sky.
-        owner: (H, W) int16, the scene's owner of the surface in each pixel, `UNOWNED` for scenery
+        owner: (H, W) int16, the owner of each pixel's surface, `UNOWNED` for scenery
             and sky.
     """
 
@@ -34,7 +36,7 @@ class View:
 
 @lru_cache(maxsize=1)
 def pixel_rays() -> tuple[np.ndarray, np.ndarray]:
-    """Return the camera's (3,) centre and (H * W, 3) pixel directions in the world, one metre deep."""
+    """Return the camera centre (3,) and the pixels' directions (H * W, 3), one metre deep."""
     p2 = rig().p2
     v, u = np.mgrid[0:HEIGHT, 0:WIDTH]
     pixels = np.stack([u, v, np.ones_like(u)], axis=-1).reshape(-1, 3).astype(float)
@@ -44,7 +46,7 @@ def pixel_rays() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _noise_tiles() -> tuple[np.ndarray, np.ndarray]:
-    """Return a (TILE, TILE) texture about 1 and a large (2H, 2W, 3) bank of pixel noise."""
+    """Return a (TILE, TILE) texture about 1 and an (H + 64, W + 64, 3) bank of pixel noise."""
     rng = np.random.default_rng(20131)
     texture = np.ones((TILE, TILE))
     for size, strength in ((TILE, 0.05), (TILE // 4, 0.05), (TILE // 16, 0.06)):
@@ -54,91 +56,191 @@ def _noise_tiles() -> tuple[np.ndarray, np.ndarray]:
     return texture.astype(np.float32), bank.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class _LitScene:
+    """A scene with what its faces send to the camera.
+
+    Attributes:
+        scene: The world.
+        tracer: Of its mesh.
+        normals: (F, 3) float32, turned to the camera's side.
+        offset: (F,) float32, signed distance of its plane from the camera.
+        sky_light: (F, 3) float32, reflected light of the sky.
+        sun_light: (F, 3) float32, reflected light of the sun where nothing is in its way.
+    """
+
+    scene: Scene
+    tracer: Tracer
+    normals: np.ndarray
+    offset: np.ndarray
+    sky_light: np.ndarray
+    sun_light: np.ndarray
+
+
 def photograph(tracer: Tracer, scene: Scene, rng: np.random.Generator) -> View:
     """Cast every pixel and shade it: sun with shadows, sky light, reflections, haze, noise."""
+    lit = _light_faces(tracer, scene)
+    faces = pixel_faces(tracer)
+    view = View(
+        np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8),
+        np.empty((HEIGHT, WIDTH), dtype=np.float32),
+        np.empty((HEIGHT, WIDTH), dtype=np.int16),
+    )
+    _, bank = _noise_tiles()
+    row, column = rng.integers(0, 64, 2)
+    noise = bank[row : row + HEIGHT, column : column + WIDTH]
+    for top in range(0, HEIGHT, BAND):
+        rows = slice(top, min(top + BAND, HEIGHT))
+        colour, distance, owner = _shade_band(lit, rows, faces[rows])
+        view.image[rows] = _develop(colour.reshape(-1, WIDTH, 3), scene.light, noise[rows])
+        view.depth[rows], view.owner[rows] = distance.reshape(-1, WIDTH), owner.reshape(-1, WIDTH)
+    return view
+
+
+def pixel_faces(tracer: Tracer) -> np.ndarray:
+    """Return the (H, W) int32 face that each pixel sees, -1 for the sky.
+
+    Every second pixel of every second row is cast; one between cast pixels that all see the same
+    face sees it too (a face is convex; something thinner than two pixels in front may be missed),
+    and the others are cast.
+    """
     centre, directions = pixel_rays()
-    distance, face = tracer.cast(centre, directions)
-    seen = np.flatnonzero(face >= 0)
-    face, near = face[seen], distance[seen]
-    rays = directions[seen]
-    points = centre.astype(np.float32) + rays * near[:, None]
-    rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    normals = scene.normals[face]
-    cosine = np.einsum("ij,ij->i", rays, normals)
-    normals = np.where(cosine[:, None] > 0, -normals, normals)
-    colour = scene.rgb[face] * _texture(scene, face, points, normals)[:, None]
-    lit = _sunlight(tracer, scene.light, seen, points, normals)
+    unknown = np.int32(-2)
+    faces = np.full((HEIGHT, WIDTH), unknown)
+    grid = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)[::2, ::2]
+    coarse = tracer.cast(centre, directions.take(grid.reshape(-1), axis=0))[1].reshape(grid.shape)
+    beside = np.where(coarse[:, 1:] == coarse[:, :-1], coarse[:, 1:], unknown)
+    below = np.where(coarse[1:] == coarse[:-1], coarse[1:], unknown)
+    faces[::2, ::2] = coarse
+    faces[::2, 1:-1:2] = beside
+    faces[1::2, ::2] = below
+    same = (beside[1:] == beside[:-1]) & (below[:, 1:] == beside[1:])
+    faces[1::2, 1:-1:2] = np.where(same, beside[1:], unknown)
+    open_pixels = np.flatnonzero(faces.reshape(-1) == unknown)
+    faces.reshape(-1)[open_pixels] = tracer.cast(centre, directions.take(open_pixels, axis=0))[1]
+    return faces
+
+
+def _light_faces(tracer: Tracer, scene: Scene) -> _LitScene:
+    """Light every face once; a flat face sends all pixels the same light."""
+    centre, _ = pixel_rays()
+    offset = scene.vertices[scene.faces[:, 0]] - centre.astype(np.float32)
+    offset = np.einsum("ij,ij->i", offset, scene.normals)
+    turn = np.where(offset > 0, np.float32(-1), np.float32(1))
+    normals, offset = scene.normals * turn[:, None], offset * turn
+    lambert = np.maximum(normals @ scene.light.sun, 0)[:, None]
     sky_share = 0.62 + 0.38 * normals[:, 2:3]
-    colour *= scene.light.sun_rgb * lit[:, None] + scene.light.sky_rgb * sky_share
-    _mirror(scene, face, rays, normals, np.abs(cosine), colour)
-    haze = np.exp(-near / scene.light.visibility_m)[:, None]
-    colour = colour * haze + scene.light.horizon_rgb * (1 - haze)
-    image = np.empty((HEIGHT * WIDTH, 3), dtype=np.float32)
-    sky = np.flatnonzero(~np.isfinite(distance))
-    image[sky] = _sky(scene.light, directions[sky])
-    image[seen] = colour
-    owner = np.full(HEIGHT * WIDTH, UNOWNED, dtype=np.int16)
-    owner[seen] = scene.owner[face]
-    return View(_develop(image, scene.light, rng), distance.reshape(HEIGHT, WIDTH), owner.reshape(HEIGHT, WIDTH))
+    sky_light = scene.rgb * (scene.light.sky_rgb * sky_share)
+    return _LitScene(
+        scene, tracer, normals, offset, sky_light, scene.rgb * (scene.light.sun_rgb * lambert)
+    )
 
 
-def _sunlight(
-    tracer: Tracer, light: Light, seen: np.ndarray, points: np.ndarray, normals: np.ndarray
-) -> np.ndarray:
-    """Return (N,) direct light of the seen pixels; shadows are cast at every second pixel."""
-    lambert = np.maximum(normals @ light.sun, 0)
-    row, column = np.divmod(seen, WIDTH)
-    chosen = np.flatnonzero((row % 2 == 0) & (column % 2 == 0))
-    starts = points[chosen] + 0.03 * normals[chosen] + 0.02 * light.sun
-    small = np.zeros(((HEIGHT + 1) // 2, WIDTH // 2), dtype=np.float32)
-    small[row[chosen] // 2, column[chosen] // 2] = ~tracer.blocked(starts, light.sun)
-    return lambert * small[row // 2, column // 2]
+def _shade_band(
+    lit: _LitScene, rows: slice, faces: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shade some rows, given what they see: small bands stay in the processor's cache.
+
+    Returns:
+        (N, 3) linear red green blue, (N,) depth and (N,) owner of the rows' pixels.
+    """
+    scene = lit.scene
+    centre, directions = pixel_rays()
+    directions = directions[rows.start * WIDTH : rows.stop * WIDTH]
+    hit = faces.reshape(-1)
+    owner = np.full(len(hit), UNOWNED, dtype=np.int16)
+    distance = np.full(len(hit), np.inf, dtype=np.float32)
+    image = _sky(scene.light, _pixel_sky_blend()[rows.start * WIDTH : rows.stop * WIDTH])
+    seen = np.flatnonzero(hit >= 0)
+    face, rays = hit[seen], directions.take(seen, axis=0)
+    slant = np.einsum("ij,ij->i", rays, lit.normals.take(face, axis=0))
+    distance[seen] = lit.offset[face] / slant
+    near = distance[seen, None]
+    rays *= near
+    points = rays + centre.astype(np.float32)
+    colour = lit.sun_light.take(face, axis=0)
+    colour *= _unshaded(lit, seen, face, points)[:, None]
+    colour += lit.sky_light.take(face, axis=0)
+    colour *= _texture(scene, face, points)[:, None]
+    _mirror(lit, face, rays, colour)
+    colour -= scene.light.horizon_rgb
+    colour *= np.exp(near / -scene.light.visibility_m)
+    colour += scene.light.horizon_rgb
+    image[seen], owner[seen] = colour, scene.owner[face]
+    return image, distance, owner
 
 
-def _texture(scene: Scene, face: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+def _unshaded(lit: _LitScene, seen: np.ndarray, face: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return (N,) 1 where the sun reaches a seen pixel, else 0; cast at every second pixel."""
+    sun = lit.scene.light.sun
+    row, column = np.divmod(seen.astype(np.int32), WIDTH)
+    chosen = np.flatnonzero((row | column) & 1 == 0)
+    starts = points[chosen] + 0.03 * lit.normals[face[chosen]] + 0.02 * sun
+    small = np.zeros((BAND // 2, WIDTH // 2), dtype=np.float32)
+    row >>= 1
+    column >>= 1
+    small[row[chosen], column[chosen]] = ~lit.tracer.blocked(starts, sun)
+    return small[row, column]
+
+
+def _texture(scene: Scene, face: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return (N,) brightness factors: grain on everything static, windows on facades."""
     texture, _ = _noise_tiles()
-    across = points[:, 0] * (np.abs(normals[:, 1]) > 0.5) + points[:, 1] * (np.abs(normals[:, 1]) <= 0.5)
-    upright = np.abs(normals[:, 2]) < 0.5
-    u = np.where(upright, across, points[:, 0])
-    v = np.where(upright, points[:, 2], points[:, 1])
-    grain = texture[(u * 24).astype(np.int32) % TILE, (v * 24).astype(np.int32) % TILE]
-    factor = np.where(scene.owner[face] == UNOWNED, grain, 1.0).astype(np.float32)
-    facade = np.flatnonzero((scene.material[face] == Material.FACADE) & upright)
-    column, storey = u[facade] / 2.6 % 1.0, (points[facade, 2] + 1.65) / 3.0 % 1.0
-    window = (np.abs(column - 0.5) < 0.22) & (np.abs(storey - 0.55) < 0.25)
-    frame = (np.abs(column - 0.5) < 0.25) & (np.abs(storey - 0.55) < 0.29) & ~window
-    factor[facade[window]] *= 0.16
-    factor[facade[frame]] *= 1.35
+    height = points[:, 2] * 24
+    row, column = ((points[:, k] * 24 + height).astype(np.int32) & (TILE - 1) for k in range(2))
+    factor = texture.reshape(-1).take(row * TILE + column)
+    factor[scene.owner[face] != UNOWNED] = 1.0
+    pixel = np.flatnonzero(scene.material[face] == Material.FACADE)
+    facade = face[pixel]
+    place, normal = points[pixel], scene.normals[facade]
+    u = np.where(np.abs(normal[:, 1]) > 0.5, place[:, 0], place[:, 1])
+    column, storey = u / 2.6 % 1.0, (place[:, 2] + 1.65) / 3.0 % 1.0
+    across, up = np.abs(column - 0.5), np.abs(storey - 0.55)
+    upright = np.abs(normal[:, 2]) < 0.5
+    window = (across < 0.22) & (up < 0.25) & upright
+    frame = (across < 0.25) & (up < 0.29) & ~window & upright
+    factor[pixel[window]] *= 0.16
+    factor[pixel[frame]] *= 1.35
     return factor
 
 
-def _mirror(
-    scene: Scene, face: np.ndarray, rays: np.ndarray, normals: np.ndarray, cosine: np.ndarray, colour: np.ndarray
-) -> None:
+def _mirror(lit: _LitScene, face: np.ndarray, rays: np.ndarray, colour: np.ndarray) -> None:
     """Add the mirrored sky to shiny surfaces, in place."""
-    shiny = np.flatnonzero(IS_SHINY[scene.material[face]])
-    away, n, facing = rays[shiny], normals[shiny], cosine[shiny, None]
-    bounce = away - 2 * np.einsum("ij,ij->i", away, n)[:, None] * n
-    share = 0.05 + 0.65 * (1 - facing) ** 4
-    above = np.where(bounce[:, 2:3] > 0, _sky(scene.light, bounce), 0.25 * scene.light.sky_rgb)
-    glint = np.maximum(bounce @ scene.light.sun, 0)[:, None] ** 60
-    colour[shiny] = colour[shiny] * (1 - share) + share * above + 0.5 * glint * scene.light.sun_rgb
+    light = lit.scene.light
+    shiny = np.flatnonzero(IS_SHINY[lit.scene.material[face]])
+    away, n = rays[shiny], lit.normals[face[shiny]]
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    along = np.einsum("ij,ij->i", away, n)[:, None]
+    bounce = away - 2 * along * n
+    share = 0.05 + 0.65 * (1 - np.abs(along)) ** 4
+    above = np.where(bounce[:, 2:3] > 0, _sky(light, _sky_blend(bounce)), 0.25 * light.sky_rgb)
+    glint = np.maximum(bounce @ light.sun, 0)[:, None] ** 60
+    colour[shiny] = colour[shiny] * (1 - share) + share * above + 0.5 * glint * light.sun_rgb
 
 
-def _sky(light: Light, rays: np.ndarray) -> np.ndarray:
-    """Return the (N, 3) colour of the sky: haze at the horizon, deeper above."""
-    height = np.clip(rays[:, 2:3] / np.linalg.norm(rays[:, :2], axis=1, keepdims=True).clip(1e-6), 0, 1)
+def _sky(light: Light, blend: np.ndarray) -> np.ndarray:
+    """Return the (N, 3) colour of the sky from the share (N,) of its deeper blue."""
     top = light.sky_rgb * np.array([0.75, 0.95, 1.35], dtype=np.float32)
-    blend = np.clip(height * 2.2, 0, 1) ** 0.7
-    return light.horizon_rgb * (1 - blend) + top * blend
+    return light.horizon_rgb + blend[:, None] * (top - light.horizon_rgb)
 
 
-def _develop(image: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """Turn linear red green blue into an 8-bit blue green red picture with sensor noise."""
-    levels = 255.0 * np.sqrt(np.clip(image * light.exposure, 0, 1.05))
-    _, bank = _noise_tiles()
-    row, column = rng.integers(0, 64, 2)
-    noise = bank[row : row + HEIGHT, column : column + WIDTH].reshape(-1, 3)
-    levels = np.clip(levels[:, ::-1] + noise, 0, 255)
-    return (levels + 0.5).clip(0, 255).astype(np.uint8).reshape(HEIGHT, WIDTH, 3)
+def _sky_blend(rays: np.ndarray) -> np.ndarray:
+    """Return (N,) 0 at the horizon and below, to 1 well above it."""
+    level = np.sqrt(rays[:, 0] ** 2 + rays[:, 1] ** 2)
+    return np.sqrt(np.clip(2.2 * rays[:, 2] / np.maximum(level, 1e-6), 0, 1))
+
+
+@lru_cache(maxsize=1)
+def _pixel_sky_blend() -> np.ndarray:
+    """Return the (H * W,) `_sky_blend` of the pixels."""
+    return _sky_blend(pixel_rays()[1])
+
+
+def _develop(image: np.ndarray, light: Light, noise: np.ndarray) -> np.ndarray:
+    """Turn linear red green blue into 8-bit blue green red with sensor noise; changes `image`."""
+    image *= light.exposure
+    np.clip(image, 0, 1.02, out=image)
+    np.sqrt(image, out=image)
+    image *= 255.0
+    image += noise
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)[..., ::-1]

@@ -52,7 +52,8 @@ class FrameJob:
         base = Path(self.root) / self.part
         return {
             folder: base / folder / f"{self.number:06d}{suffix}"
-            for folder, suffix in FOLDERS.items() if folder != "label_2" or self.part == "training"
+            for folder, suffix in FOLDERS.items()
+            if folder != "label_2" or self.part == "training"
         }
 
     def is_done(self) -> bool:
@@ -118,6 +119,12 @@ def make_frame(job: FrameJob) -> int:
     from kd3d.simulation.tracing import Tracer
 
     cv2.setNumThreads(1)
+    huffman = [
+        cv2.IMWRITE_PNG_COMPRESSION,
+        1,
+        cv2.IMWRITE_PNG_STRATEGY,
+        cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
+    ]
     calibration = rig()
     pose = lidar_pose(calibration)
     rng = np.random.default_rng([job.seed, PARTS.index(job.part), job.number])
@@ -125,7 +132,7 @@ def make_frame(job: FrameJob) -> int:
     tracer = Tracer(scene.vertices, scene.faces)
     turn = sweep(tracer, scene, pose, rng)
     view = photograph(tracer, scene, rng)
-    png = cv2.imencode(".png", view.image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    png = cv2.imencode(".png", view.image, huffman)[1].tobytes()
     files = job.files()
     write_points(files["velodyne"], turn.points)
     write_bytes(files["image_2"], png)
@@ -183,8 +190,12 @@ def _claim_folder(root: Path, seed: int, spec: ScenarioSpec, overwrite: bool) ->
     values = dataclasses.asdict(spec)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     manifest = {
-        "simulated": True, "by": "kd3d simulate kitti", "version": VERSION, "seed": seed,
-        "spec_sha256": digest, "spec": values,
+        "simulated": True,
+        "by": "kd3d simulate kitti",
+        "version": VERSION,
+        "seed": seed,
+        "spec_sha256": digest,
+        "spec": values,
     }
     path = root / MANIFEST
     if root.exists() and not root.is_dir():
@@ -198,7 +209,11 @@ def _claim_folder(root: Path, seed: int, spec: ScenarioSpec, overwrite: bool) ->
             return
         if not overwrite:
             what = "; ".join(f"{key} {found.get(key)}, asked {manifest[key]}" for key in other)
-            raise UserError(f"holds simulated data of another kind ({what})", root, "give another --out or --overwrite")
+            raise UserError(
+                f"holds simulated data of another kind ({what})",
+                root,
+                "give another --out or --overwrite",
+            )
         path.unlink()
         for name in (*PARTS, "ImageSets"):
             shutil.rmtree(root / name, ignore_errors=True)
@@ -220,8 +235,10 @@ def _write_splits(root: Path, frames: int, test_frames: int, val_share: float) -
         (root / "testing" / folder).mkdir(parents=True, exist_ok=True)
     start = frames - round(frames * val_share)
     splits = {
-        "train": range(start), "val": range(start, frames),
-        "trainval": range(frames), "test": range(test_frames),
+        "train": range(start),
+        "val": range(start, frames),
+        "trainval": range(frames),
+        "test": range(test_frames),
     }
     for name, numbers in splits.items():
         write_text(root / "ImageSets" / f"{name}.txt", "".join(f"{n:06d}\n" for n in numbers))

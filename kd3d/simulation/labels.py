@@ -6,8 +6,8 @@ Choices, where KITTI's were made by annotators' eyes:
 * truncation: the share of the uncut 2D box outside the image.
 * occlusion: from the share of the object's pixels inside the image that something hides:
   0 below 0.15, 1 below 0.5, 2 below 0.85, else 3.
-* an object that is too small, nearly hidden, or has fewer than `MIN_POINTS` LiDAR points becomes
-  DontCare; one of which nothing is seen has no row.
+* an object that is too small or far, nearly hidden, almost outside the image, or has fewer than
+  `MIN_POINTS` LiDAR points becomes DontCare; one of which nothing is seen has no row.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from kd3d.simulation.tracing import Tracer
 NEAR_M = 0.2
 MIN_POINTS = 3
 MIN_HEIGHT_PX, MIN_WIDTH_PX = 12.0, 4.0
-MIN_SEEN_SHARE, MIN_SEEN_PX = 0.04, 12.0
+MIN_SEEN_SHARE, MIN_SEEN_PX = 0.04, 12
 MAX_TRUNCATION = 0.97
+MAX_DISTANCE_M = 75.0
 OCCLUSION_STEPS = (0.15, 0.5, 0.85)
-PROBES = 4000
+PROBES = 2500
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ def outline(mesh_in_rect: np.ndarray, faces: np.ndarray, p2: np.ndarray) -> Outl
         faces: (F, 3) vertex rows.
         p2: (3, 4) projection.
     """
+    if mesh_in_rect[:, 2].min() > NEAR_M:
+        pixels = _project(mesh_in_rect, p2)
+        low, high = pixels.min(axis=0), pixels.max(axis=0)
+        if (low >= 0).all() and (high <= (WIDTH - 1, HEIGHT - 1)).all():
+            return Outline(np.concatenate([low, high]), 0.0)
     start, end = _front_edges(mesh_in_rect, faces)
     if not len(start):
         return None
@@ -63,16 +69,15 @@ def outline(mesh_in_rect: np.ndarray, faces: np.ndarray, p2: np.ndarray) -> Outl
     if not hits.any():
         return None
     kept = np.concatenate([inside_a[hits], inside_b[hits]])
-    whole = np.prod(high - low)
     box = np.concatenate([kept.min(axis=0), kept.max(axis=0)])
     clipped = np.clip(np.stack([low, high]), 0, (WIDTH - 1, HEIGHT - 1))
-    truncated = 1 - np.prod(clipped[1] - clipped[0]) / max(whole, 1e-9)
+    truncated = 1 - np.prod(clipped[1] - clipped[0]) / max(np.prod(high - low), 1e-9)
     return Outline(box, float(np.clip(truncated, 0, 1)))
 
 
 def _front_edges(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return start and end (E, 3) of the mesh's edges, cut at the near plane."""
-    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     start, end = vertices[edges[:, 0]], vertices[edges[:, 1]]
     front = (start[:, 2] > NEAR_M) | (end[:, 2] > NEAR_M)
     start, end = start[front].copy(), end[front].copy()
@@ -103,8 +108,8 @@ def _cut_segments(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return a + low[:, None] * way, a + high[:, None] * way, possible & (low <= high)
 
 
-def hidden_share(actor: Actor, index: int, box: np.ndarray, view: View) -> tuple[float, float]:
-    """Return the hidden share of an actor's pixels in the image, and how many pixels are seen.
+def hidden_share(actor: Actor, index: int, box: np.ndarray, view: View) -> float:
+    """Return the hidden share of an actor's pixels in the image.
 
     The actor alone is cast through a grid of the pixels in its 2D box, at most about `PROBES`.
     """
@@ -118,34 +123,40 @@ def hidden_share(actor: Actor, index: int, box: np.ndarray, view: View) -> tuple
     _, face = Tracer(actor.mesh.vertices, actor.mesh.faces).cast(centre, directions[pixels])
     own = face >= 0
     if not own.any():
-        return 1.0, 0.0
-    seen = (view.owner.reshape(-1)[pixels[own]] == index).sum()
-    return 1 - seen / own.sum(), float(seen * step * step)
+        return 1.0
+    return float((view.owner.reshape(-1)[pixels[own]] != index).mean())
 
 
 def label_frame(scene: Scene, view: View, sweep: Sweep, p2: np.ndarray) -> Labels:
     """Return the labels of a frame: objects in the image from near to far, then DontCare."""
     counts = np.bincount(sweep.owner[sweep.owner >= 0], minlength=len(scene.actors))
+    seen = np.bincount(view.owner[view.owner >= 0], minlength=len(scene.actors))
     named, ignored = [], []
     for index, actor in enumerate(scene.actors):
-        rect = actor.mesh.vertices @ WORLD_FROM_RECT
-        if rect[:, 2].max() < NEAR_M:
-            continue
-        found = outline(rect, actor.mesh.faces, p2)
+        found = (
+            outline(actor.mesh.vertices @ WORLD_FROM_RECT, actor.mesh.faces, p2)
+            if seen[index]
+            else None
+        )
         if found is None:
             continue
-        hidden, seen_px = hidden_share(actor, index, found.cut, view)
-        if seen_px == 0:
-            continue
+        hidden = hidden_share(actor, index, found.cut, view)
         width, height = found.cut[2:] - found.cut[:2]
         clear = (
-            counts[index] >= MIN_POINTS and height >= MIN_HEIGHT_PX and width >= MIN_WIDTH_PX
-            and found.truncated <= MAX_TRUNCATION and seen_px >= MIN_SEEN_PX and 1 - hidden >= MIN_SEEN_SHARE
+            counts[index] >= MIN_POINTS
+            and height >= MIN_HEIGHT_PX
+            and width >= MIN_WIDTH_PX
+            and found.truncated <= MAX_TRUNCATION
+            and np.hypot(*actor.box[:2]) <= MAX_DISTANCE_M
+            and seen[index] >= MIN_SEEN_PX
+            and 1 - hidden >= MIN_SEEN_SHARE
         )
         if clear:
             named.append((actor.kind, _row(actor, found, hidden)))
         else:
-            ignored.append(("DontCare", [-1, -1, -10, *found.cut, -1, -1, -1, -1000, -1000, -1000, -10]))
+            ignored.append(
+                ("DontCare", [-1, -1, -10, *found.cut, -1, -1, -1, -1000, -1000, -1000, -10])
+            )
     named.sort(key=lambda item: item[1][12])
     rows = named + ignored
     table = np.array([row for _, row in rows], dtype=np.float64).reshape(-1, 14)

@@ -38,7 +38,10 @@ class Sweep:
 
 
 def beam_elevations() -> np.ndarray:
-    """Return the (64,) elevations in radians, top down: 32 from +2 to -8.33 degrees, 32 from -8.83 to -24.33."""
+    """Return the (64,) elevations in radians, top down.
+
+    In degrees: 32 lasers from +2 to -8.33, and 32 from -8.83 to -24.33.
+    """
     upper = 2.0 - np.arange(32) / 3.0
     lower = -8.83 - np.arange(32) / 2.0
     return np.radians(np.concatenate([upper, lower]))
@@ -46,7 +49,10 @@ def beam_elevations() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def ray_directions() -> np.ndarray:
-    """Return the (64 * STEPS, 3) unit directions in the LiDAR frame, laser by laser, anticlockwise from ahead."""
+    """Return the (64 * STEPS, 3) unit directions in the LiDAR frame.
+
+    Laser by laser, top down; anticlockwise from straight ahead.
+    """
     elevation = beam_elevations()[:, None]
     stagger = np.where(np.arange(64) % 2, 0.5, 0.0)[:, None]
     azimuth = 2 * np.pi * (np.arange(STEPS)[None, :] + stagger) / STEPS
@@ -83,7 +89,7 @@ def sweep(
     chance = (1 - np.exp(-signal)) * RETURN_CHANCE[material] * (1 - LOST_SHARE)
     kept = np.flatnonzero(rng.random(len(hit), dtype=np.float32) < chance)
     reach = reach[kept] + rng.normal(0, NOISE_M, len(kept)).astype(np.float32)
-    intensity = reflectance[kept] * (0.45 + 0.65 * facing[kept])
+    intensity = reflectance[kept] * (0.65 + 0.75 * facing[kept])
     intensity = intensity * rng.normal(1.0, 0.16, len(kept)) + rng.normal(0, 0.03, len(kept))
     intensity = np.round(np.clip(intensity, 0, 0.99), 2).astype(np.float32)
     points = np.column_stack([rays[hit[kept]] * reach[:, None], intensity]).astype(np.float32)

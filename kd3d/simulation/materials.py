@@ -79,9 +79,17 @@ IS_SHINY = np.isin(np.arange(len(_ROWS)), (Material.PAINT, Material.GLASS, Mater
 
 CAR_PAINTS = np.array(
     [
-        (0.75, 0.75, 0.74), (0.50, 0.51, 0.53), (0.30, 0.31, 0.33), (0.12, 0.12, 0.13),
-        (0.03, 0.03, 0.035), (0.04, 0.08, 0.25), (0.35, 0.03, 0.03), (0.05, 0.17, 0.10),
-        (0.45, 0.38, 0.25), (0.15, 0.30, 0.45), (0.62, 0.45, 0.06),
+        (0.75, 0.75, 0.74),
+        (0.50, 0.51, 0.53),
+        (0.30, 0.31, 0.33),
+        (0.12, 0.12, 0.13),
+        (0.03, 0.03, 0.035),
+        (0.04, 0.08, 0.25),
+        (0.35, 0.03, 0.03),
+        (0.05, 0.17, 0.10),
+        (0.45, 0.38, 0.25),
+        (0.15, 0.30, 0.45),
+        (0.62, 0.45, 0.06),
     ],
     dtype=np.float32,
 )
@@ -95,7 +103,9 @@ class Palette:
         rows: (M, 4) float32, linear r, g, b and LiDAR reflectance.
     """
 
-    def __init__(self, changes: dict[Material, np.ndarray] | None = None, light: float = 1.0) -> None:
+    def __init__(
+        self, changes: dict[Material, np.ndarray] | None = None, light: float = 1.0
+    ) -> None:
         self.rows = _ROWS[:, :4].copy()
         self.rows[:, :3] *= light
         for material, rgb in (changes or {}).items():
@@ -104,10 +114,12 @@ class Palette:
             self.rows[material, 3] *= 0.55 + 0.9 * min(brightness, 0.7)
 
 
-def random_rgb(rng: np.random.Generator, low: float = 0.04, high: float = 0.6) -> np.ndarray:
-    """Return a random, mostly unsaturated linear colour (3,)."""
+def random_rgb(
+    rng: np.random.Generator, low: float = 0.04, high: float = 0.6, saturation: float = 0.35
+) -> np.ndarray:
+    """Return a random linear colour (3,) about a grey between `low` and `high`."""
     grey = rng.uniform(low, high)
-    return np.clip(grey * (1 + rng.normal(0, 0.35, 3)), 0.02, 0.85).astype(np.float32)
+    return np.clip(grey * (1 + rng.normal(0, saturation, 3)), 0.02, 0.85).astype(np.float32)
 
 
 def vehicle_palette(rng: np.random.Generator) -> Palette:
@@ -123,8 +135,10 @@ def person_palette(rng: np.random.Generator) -> Palette:
     hair = np.array([0.25, 0.16, 0.08]) * rng.uniform(0.1, 1.6)
     return Palette(
         {
-            Material.SKIN: skin, Material.HAIR: hair,
-            Material.SHIRT: random_rgb(rng, 0.05, 0.7), Material.TROUSERS: random_rgb(rng, 0.03, 0.3),
+            Material.SKIN: skin,
+            Material.HAIR: hair,
+            Material.SHIRT: random_rgb(rng, 0.05, 0.7),
+            Material.TROUSERS: random_rgb(rng, 0.03, 0.3),
             Material.PAINT: random_rgb(rng),
         }
     )

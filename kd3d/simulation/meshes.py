@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -24,12 +25,14 @@ class Mesh:
     faces: np.ndarray
     material: np.ndarray
 
-    @property
+    @cached_property
     def bounds(self) -> np.ndarray:
         """(2, 3): lowest and highest coordinates."""
         return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)])
 
-    def moved(self, offset: Vector = (0, 0, 0), yaw_rad: float = 0.0, scale: Vector = (1, 1, 1)) -> Mesh:
+    def moved(
+        self, offset: Vector = (0, 0, 0), yaw_rad: float = 0.0, scale: Vector = (1, 1, 1)
+    ) -> Mesh:
         """Return a scaled, then turned about z, then shifted copy."""
         points = self.vertices * np.asarray(scale)
         cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
@@ -80,12 +83,17 @@ def loft(rings: np.ndarray, material: int | np.ndarray, cap: int | None = None) 
     return Mesh(vertices, np.concatenate(faces), np.concatenate(materials).astype(np.int64))
 
 
+@lru_cache(maxsize=1)
+def _unit_box() -> Mesh:
+    corners = np.array([(x, y) for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1))]) / 2
+    rings = np.stack([np.column_stack([corners, np.full(4, z)]) for z in (-0.5, 0.5)])
+    return loft(rings, 0, cap=0)
+
+
 def box(centre: Vector, size: Vector, material: int) -> Mesh:
     """Return an upright box: `centre` (3,), `size` (3,) along x, y, z."""
-    x, y, z = np.asarray(size, dtype=float) / 2
-    base = np.array([(x, y), (-x, y), (-x, -y), (x, -y)])
-    rings = np.stack([np.column_stack([base, np.full(4, level)]) for level in (-z, z)])
-    return loft(rings + np.asarray(centre, dtype=float), material, cap=material)
+    unit = _unit_box()
+    return Mesh(unit.vertices * size + centre, unit.faces, np.full(len(unit.faces), int(material)))
 
 
 def tube(start: Vector, end: Vector, radii: Vector, material: int, sides: int = 8) -> Mesh:
@@ -102,8 +110,10 @@ def tube(start: Vector, end: Vector, radii: Vector, material: int, sides: int = 
     return loft(rings, material, cap=material)
 
 
-def stack(levels: Sequence[tuple[float, float, float, float, float]], material: int, sides: int = 10) -> Mesh:
-    """Return a column of ellipses; each level is (x, y, z, half depth along x, half width along y)."""
+def stack(
+    levels: Sequence[tuple[float, float, float, float, float]], material: int, sides: int = 10
+) -> Mesh:
+    """Return a column of ellipses; a level is x, y, z, half depth (x) and half width (y)."""
     angle = 2 * np.pi * np.arange(sides) / sides
     rings = np.stack(
         [
@@ -114,23 +124,42 @@ def stack(levels: Sequence[tuple[float, float, float, float, float]], material: 
     return loft(rings, material, cap=material)
 
 
-def ellipsoid(centre: Vector, radii: Vector, material: int, sides: int = 10, levels: int = 6) -> Mesh:
+def ellipsoid(
+    centre: Vector, radii: Vector, material: int, sides: int = 10, levels: int = 6
+) -> Mesh:
     """Return an ellipsoid with `levels` sections."""
     tilt = np.linspace(-np.pi / 2 + 0.15, np.pi / 2 - 0.15, levels)
     x, y, z = centre
     return stack(
-        [(x, y, z + radii[2] * np.sin(t) / np.sin(tilt[-1]), radii[0] * np.cos(t), radii[1] * np.cos(t)) for t in tilt],
-        material, sides,
+        [
+            (
+                x,
+                y,
+                z + radii[2] * np.sin(t) / np.sin(tilt[-1]),
+                radii[0] * np.cos(t),
+                radii[1] * np.cos(t),
+            )
+            for t in tilt
+        ],
+        material,
+        sides,
     )
 
 
-def wheel(centre: Vector, radius: float, width: float, tyre: int, hub: int, sides: int = 16) -> Mesh:
+def wheel(
+    centre: Vector, radius: float, width: float, tyre: int, hub: int, sides: int = 16
+) -> Mesh:
     """Return a wheel turning about y: tread, tyre wall and hub disc on both sides."""
     angle = 2 * np.pi * np.arange(sides) / sides
     circle = np.column_stack([np.cos(angle), np.zeros(sides), np.sin(angle)])
     side = np.array([0, width / 2, 0])
     rings = np.stack(
-        [0.62 * radius * circle - side, radius * circle - side, radius * circle + side, 0.62 * radius * circle + side]
+        [
+            0.62 * radius * circle - side,
+            radius * circle - side,
+            radius * circle + side,
+            0.62 * radius * circle + side,
+        ]
     )
     return loft(rings + np.asarray(centre, dtype=float), tyre, cap=hub)
 
@@ -141,7 +170,9 @@ def hoop(centre: Vector, radius: float, thickness: float, material: int, sides: 
     outward = np.column_stack([np.cos(angle), np.zeros(sides + 1), np.sin(angle)])
     side = np.array([0, thickness / 2, 0])
     inner = (radius - thickness) * outward
-    rings = np.stack([radius * outward - side, radius * outward + side, inner + side, inner - side], axis=1)
+    rings = np.stack(
+        [radius * outward - side, radius * outward + side, inner + side, inner - side], axis=1
+    )
     return loft(rings + np.asarray(centre, dtype=float), material)
 
 

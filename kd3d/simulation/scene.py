@@ -87,7 +87,9 @@ class Footprints:
     def __init__(self) -> None:
         self._discs = np.zeros((0, 3))
 
-    def claim(self, x: float, y: float, yaw_rad: float, length: float, width: float, gap: float) -> bool:
+    def claim(
+        self, x: float, y: float, yaw_rad: float, length: float, width: float, gap: float
+    ) -> bool:
         """Take the place if it is free, `gap` metres included; say whether it was."""
         discs = self._row(x, y, yaw_rad, length, width)
         apart = np.hypot(*(discs[:, None, :2] - self._discs[None, :, :2]).transpose(2, 0, 1))
@@ -100,9 +102,15 @@ class Footprints:
     def _row(x: float, y: float, yaw_rad: float, length: float, width: float) -> np.ndarray:
         radius = 0.5 * min(length, width)
         count = max(int(np.ceil(length / max(width, 0.2))), 1)
-        along = np.linspace(-1, 1, count) * max(length / 2 - radius, 0.0) if count > 1 else np.zeros(1)
+        along = (
+            np.linspace(-1, 1, count) * max(length / 2 - radius, 0.0) if count > 1 else np.zeros(1)
+        )
         return np.column_stack(
-            [x + along * np.cos(yaw_rad), y + along * np.sin(yaw_rad), np.full(count, radius * 1.08)]
+            [
+                x + along * np.cos(yaw_rad),
+                y + along * np.sin(yaw_rad),
+                np.full(count, radius * 1.08),
+            ]
         )
 
 
@@ -120,15 +128,23 @@ class SceneBuilder:
         self.footprints = Footprints()
         self._parts: list[tuple[Mesh, Palette, int]] = []
 
-    def claim(self, s: float, d: float, turn_rad: float, length: float, width: float, gap: float) -> bool:
+    def claim(
+        self, s: float, d: float, turn_rad: float, length: float, width: float, gap: float
+    ) -> bool:
         """Take a place in path coordinates if it is free."""
         x, y, _ = self.road.locate(s, d)
         yaw = float(self.road.heading_at(s)) + turn_rad
         return self.footprints.claim(x, y, yaw, length, width, gap)
 
     def add(
-        self, mesh: Mesh, s: float, d: float, turn_rad: float, palette: Palette,
-        scale: Sequence[float] = (1, 1, 1), kind: str | None = None,
+        self,
+        mesh: Mesh,
+        s: float,
+        d: float,
+        turn_rad: float,
+        palette: Palette,
+        scale: Sequence[float] = (1, 1, 1),
+        kind: str | None = None,
     ) -> None:
         """Stand a mesh on the ground at (s, d), turned from the road's direction.
 
@@ -175,6 +191,13 @@ class SceneBuilder:
         leaf = material == Material.LEAF
         rgb[leaf] *= self.rng.uniform(0.55, 1.5, (int(leaf.sum()), 1)).astype(np.float32)
         return Scene(
-            vertices, faces.astype(np.uint32), normals, rgb, rows[:, 3].copy(), material, owner,
-            self.actors, light,
+            vertices,
+            faces.astype(np.uint32),
+            normals,
+            rgb,
+            rows[:, 3].copy(),
+            material,
+            owner,
+            self.actors,
+            light,
         )

@@ -39,16 +39,16 @@ class ScenarioSpec:
     environments: dict[str, float] = field(
         default_factory=lambda: {"town": 0.45, "suburb": 0.35, "country": 0.20}
     )
-    moving_cars: float = 6.0
-    parked_chance: float = 0.55
-    parked_fill: float = 0.6
+    moving_cars: float = 4.5
+    parked_chance: float = 0.45
+    parked_fill: float = 0.55
     yard_chance: float = 0.15
     crossing_chance: float = 0.35
     van_share: float = 0.10
     truck_share: float = 0.05
     tram_chance: float = 0.03
-    pedestrians: float = 6.0
-    cyclists: float = 4.0
+    pedestrians: float = 5.0
+    cyclists: float = 3.0
     sitting_chance: float = 0.08
     misc_chance: float = 0.06
     clutter: float = 1.0
@@ -88,13 +88,19 @@ def _checked(values: dict, path: Path) -> ScenarioSpec:
             raise UserError("unknown key", where, did_you_mean(str(key), fields))
         if key == "environments":
             known = ("town", "suburb", "country")
-            good = isinstance(value, dict) and set(value) <= set(known) and all(map(_is_share, value.values()))
+            good = (
+                isinstance(value, dict)
+                and set(value) <= set(known)
+                and all(map(_is_share, value.values()))
+            )
             if not good or sum(value.values()) <= 0:
                 raise UserError(f"shares of {', '.join(known)} wanted, got {value!r}", where)
         elif key != "name":
             share = key.endswith(("_chance", "_share", "_fill"))
             if not (_is_share(value) if share else _is_number(value) and 0 <= value <= 200):
-                raise UserError(f"a number from 0 to {1 if share else 200} wanted, got {value!r}", where)
+                raise UserError(
+                    f"a number from 0 to {1 if share else 200} wanted, got {value!r}", where
+                )
     return ScenarioSpec(**values)
 
 

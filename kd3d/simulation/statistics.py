@@ -6,6 +6,7 @@ import os
 import struct
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +97,11 @@ class Collector:
         rows["points a frame inside the image"] = _spread(self.values["seen"])
         rows["mean intensity"] = f"{np.mean(self.values['intensity']):.2f}"
         share = 100 * self.ranges / max(self.ranges.sum(), 1)
-        for low, high, value in zip(RANGE_EDGES_M[:-1], RANGE_EDGES_M[1:], share):
+        for (low, high), value in zip(pairwise(RANGE_EDGES_M), share):
             rows[f"points at {low} to {high} m, %"] = f"{value:.1f}"
         for name in COUNTED:
             rows[f"{name} a frame"] = f"{self.counts[name] / max(self.frames, 1):.2f}"
-        for i, (low, high) in enumerate(zip(CAR_EDGES_M[:-1], CAR_EDGES_M[1:]), start=1):
+        for i, (low, high) in enumerate(pairwise(CAR_EDGES_M), start=1):
             rows[f"points in a Car at {low} to {high} m, median"] = _median(
                 self.values[f"Car in {i}"]
             )
@@ -114,7 +115,9 @@ class Collector:
             rows[f"{name} h x w x l, mean m"] = mean
         rows["occlusion 0 / 1 / 2 / 3, %"] = _shares(self.values["occluded"])
         truncated = np.array(self.values["truncated"])
-        rows["truncation above 0.15, %"] = f"{100 * (truncated > 0.15).mean():.0f}" if len(truncated) else "-"
+        rows["truncation above 0.15, %"] = (
+            f"{100 * (truncated > 0.15).mean():.0f}" if len(truncated) else "-"
+        )
         return rows
 
 
@@ -130,7 +133,9 @@ def kitti_statistics(root: str | os.PathLike[str], limit: int | None = None) -> 
     """
     training = Path(root) / "training"
     clouds = {path.stem for path in (training / "velodyne").glob("*.bin")}
-    frames = sorted(p.stem for p in (training / "label_2").glob("*.txt") if p.stem in clouds)[:limit]
+    frames = sorted(p.stem for p in (training / "label_2").glob("*.txt") if p.stem in clouds)[
+        :limit
+    ]
     if not frames:
         fix = "give a folder in the KITTI object layout"
         raise UserError("no frame with training/label_2 and training/velodyne", root, fix)

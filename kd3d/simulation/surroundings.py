@@ -13,12 +13,25 @@ from kd3d.simulation.spec import ScenarioSpec
 from kd3d.simulation.traffic import place_traffic
 
 FURNITURE_MEAN = {
-    "sign": 5, "bin": 4, "litter_bin": 2, "bollard": 5, "cabinet": 1.5, "bench": 1.0,
-    "advert": 0.8, "traffic_light": 0.5,
+    "sign": 5,
+    "bin": 4,
+    "litter_bin": 2,
+    "bollard": 5,
+    "cabinet": 1.5,
+    "bench": 1.0,
+    "advert": 0.8,
+    "traffic_light": 0.5,
 }
 FACADES = np.array(
-    [(0.62, 0.56, 0.44), (0.66, 0.63, 0.58), (0.45, 0.25, 0.18), (0.55, 0.45, 0.30),
-     (0.42, 0.42, 0.43), (0.60, 0.50, 0.40), (0.50, 0.55, 0.58)]
+    [
+        (0.62, 0.56, 0.44),
+        (0.66, 0.63, 0.58),
+        (0.45, 0.25, 0.18),
+        (0.55, 0.45, 0.30),
+        (0.42, 0.42, 0.43),
+        (0.60, 0.50, 0.40),
+        (0.50, 0.55, 0.58),
+    ]
 )
 
 
@@ -52,8 +65,11 @@ def random_light(rng: np.random.Generator) -> Light:
     return Light(
         sun=sun.astype(np.float32),
         sun_rgb=(warm * (rng.uniform(1.3, 2.1) if sunny else 0.15)).astype(np.float32),
-        sky_rgb=(np.array([0.75, 0.88, 1.0]) * rng.uniform(0.35, 0.5) if sunny
-                 else np.array([0.93, 0.97, 1.0]) * rng.uniform(0.8, 1.1)).astype(np.float32),
+        sky_rgb=(
+            np.array([0.75, 0.88, 1.0]) * rng.uniform(0.35, 0.5)
+            if sunny
+            else np.array([0.93, 0.97, 1.0]) * rng.uniform(0.8, 1.1)
+        ).astype(np.float32),
         horizon_rgb=np.array([0.86, 0.90, 0.95], dtype=np.float32),
         visibility_m=float(rng.uniform(250, 900)),
         exposure=float(rng.uniform(0.75, 1.1)),
@@ -98,7 +114,13 @@ def _place_buildings(builder: SceneBuilder, environment: str) -> None:
 def _house_palette(rng: np.random.Generator) -> Palette:
     facade = FACADES[rng.integers(len(FACADES))] * rng.uniform(0.7, 1.15)
     roof = np.array([0.30, 0.13, 0.09]) if rng.random() < 0.6 else np.array([0.15, 0.15, 0.16])
-    return Palette({Material.FACADE: facade, Material.ROOF: roof * rng.uniform(0.7, 1.3), Material.METAL: random_rgb(rng)})
+    return Palette(
+        {
+            Material.FACADE: facade,
+            Material.ROOF: roof * rng.uniform(0.7, 1.3),
+            Material.METAL: random_rgb(rng),
+        }
+    )
 
 
 def _front_boundary(builder: SceneBuilder, s: float, side: int, length: float) -> None:
@@ -109,15 +131,23 @@ def _front_boundary(builder: SceneBuilder, s: float, side: int, length: float) -
         return
     if kind < 0.35:
         mesh = scenery.wall(length, rng.uniform(0.6, 1.9), Material.CONCRETE)
-        builder.add(mesh, s, d, 0.0, Palette({Material.CONCRETE: random_rgb(rng, 0.3, 0.6)}))
-    elif kind < 0.65:
+        builder.add(mesh, s, d, 0.0, Palette({Material.CONCRETE: random_rgb(rng, 0.3, 0.6, 0.08)}))
+        return
+    if kind < 0.65:
         material = Material.WOOD if rng.random() < 0.5 else Material.METAL
-        builder.add(scenery.fence(length, rng.uniform(0.9, 1.4), material), s, d, 0.0, Palette())
+        piece, step, palette = scenery.fence_template(material), 2.8, Palette()
+        scale = (1, 1, rng.uniform(0.75, 1.15))
     else:
-        hedge, scale = scenery.bush_template(scenery.BUSHES - 1), (1, 1, rng.uniform(0.6, 1.3))
-        palette = _leaf_palette(rng)
-        for k in range(max(int(length // 4), 1)):
-            builder.add(hedge, s - length / 2 + 2 + 4 * k, d + side * 0.3, 0.0, palette, scale)
+        piece, step, palette = scenery.hedge_template(_detail(s)), 4.0, _leaf_palette(rng)
+        scale = (1, 1, rng.uniform(0.6, 1.3))
+    count = max(int(length // step), 1)
+    for k in range(count):
+        builder.add(piece, s + (k - (count - 1) / 2) * step, d + side * 0.3, 0.0, palette, scale)
+
+
+def _detail(s: float) -> int:
+    """How finely to draw foliage at s along the road: 0 near, 2 far."""
+    return int(np.searchsorted((22.0, 50.0), abs(s)))
 
 
 def _leaf_palette(rng: np.random.Generator) -> Palette:
@@ -131,13 +161,21 @@ def _place_furniture(builder: SceneBuilder, clutter: float) -> None:
     side, spacing = rng.choice([1, -1]), rng.uniform(22, 38)
     for s in np.arange(-80 + rng.uniform(0, spacing), 100, spacing):
         if not road.in_crossing(s, 1.0) and builder.claim(s, side * inner, 0.0, 0.3, 0.3, 0.1):
-            builder.add(scenery.furniture_template("lamp_post"), s, side * inner, -side * np.pi / 2, Palette())
+            builder.add(
+                scenery.furniture_template("lamp_post"),
+                s,
+                side * inner,
+                -side * np.pi / 2,
+                Palette(),
+            )
     for kind, mean in FURNITURE_MEAN.items():
         for _ in range(rng.poisson(mean * clutter)):
             s, side = rng.uniform(-30, 65), rng.choice([1, -1])
             at_kerb = kind in ("sign", "bollard", "traffic_light")
             d = side * (inner if at_kerb else max(road.edge - 0.45, inner + 0.3))
-            turn = rng.normal(0, 0.06) + (0.0 if at_kerb and side < 0 else np.pi if at_kerb else -side * np.pi / 2)
+            turn = rng.normal(0, 0.06) + (
+                0.0 if at_kerb and side < 0 else np.pi if at_kerb else -side * np.pi / 2
+            )
             mesh = scenery.furniture_template(kind)
             low, high = mesh.bounds
             if road.in_crossing(s, 1.0) or not builder.claim(s, d, turn, *(high - low)[:2], 0.1):
@@ -161,15 +199,31 @@ def _place_plants(builder: SceneBuilder, environment: str, clutter: float) -> No
         d = side * (road.edge + (-0.7 if index < near and road.pavement > 2.2 else away))
         if road.in_crossing(s, 2.0) or not builder.claim(s, d, 0.0, 0.8, 0.8, 0.2):
             continue
-        mesh = scenery.tree_template(int(rng.integers(scenery.TREES)))
+        mesh = scenery.tree_template(int(rng.integers(scenery.TREES)), _detail(np.hypot(s, d)))
         factor = rng.uniform(0.65, 1.35)
-        builder.add(mesh, s, d, rng.uniform(0, 6.28), _leaf_palette(rng), (factor, factor, factor * rng.uniform(0.85, 1.15)))
+        builder.add(
+            mesh,
+            s,
+            d,
+            rng.uniform(0, 6.28),
+            _leaf_palette(rng),
+            (factor, factor, factor * rng.uniform(0.85, 1.15)),
+        )
     bushes = {"town": 5, "suburb": 22, "country": 32}[environment] * clutter
     for _ in range(rng.poisson(bushes)):
         s, side = rng.uniform(-40, 90), rng.choice([1, -1])
         d = side * (road.edge + rng.uniform(0.8, 8.0))
         factor = rng.uniform(0.5, 1.6)
-        if road.in_crossing(s, 1.0) or not builder.claim(s, d, 0.0, 1.4 * factor, 1.4 * factor, 0.0):
+        if road.in_crossing(s, 1.0) or not builder.claim(
+            s, d, 0.0, 1.4 * factor, 1.4 * factor, 0.0
+        ):
             continue
-        mesh = scenery.bush_template(int(rng.integers(scenery.BUSHES - 1)))
-        builder.add(mesh, s, d, rng.uniform(0, 6.28), _leaf_palette(rng), (factor, factor, factor * rng.uniform(0.7, 1.4)))
+        mesh = scenery.bush_template(int(rng.integers(scenery.BUSHES)), _detail(np.hypot(s, d)))
+        builder.add(
+            mesh,
+            s,
+            d,
+            rng.uniform(0, 6.28),
+            _leaf_palette(rng),
+            (factor, factor, factor * rng.uniform(0.7, 1.4)),
+        )

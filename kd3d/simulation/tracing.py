@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+CHUNK = 32768
+"""Rays handed over at once: the buffers stay in the processor's cache."""
+
 
 class Tracer:
     """Casts rays at a triangle mesh.
@@ -27,18 +30,24 @@ class Tracer:
         """Cast rays.
 
         Args:
-            origin: (3,) or (N, 3) start points.
+            origin: (3,) common start point.
             directions: (N, 3); distances are in units of their lengths.
 
         Returns:
-            (N,) float32 distance, infinite for a miss, and (N,) int64 face, -1 for a miss.
+            (N,) float32 distance, infinite for a miss, and (N,) int32 face, -1 for a miss (which is
+            open3d's invalid id).
         """
-        rays = np.empty((len(directions), 6), dtype=np.float32)
-        rays[:, :3], rays[:, 3:] = origin, directions
-        answer = self._scene.cast_rays(self._tensor(rays), nthreads=1)
-        distance = answer["t_hit"].numpy()
-        face = answer["primitive_ids"].numpy().astype(np.int64)
-        face[~np.isfinite(distance)] = -1
+        distance = np.empty(len(directions), dtype=np.float32)
+        face = np.empty(len(directions), dtype=np.int32)
+        rays = np.empty((min(len(directions), CHUNK), 6), dtype=np.float32)
+        rays[:, :3] = origin
+        for start in range(0, len(directions), CHUNK):
+            part = slice(start, start + CHUNK)
+            some = rays[: len(directions[part])]
+            some[:, 3:] = directions[part]
+            answer = self._scene.cast_rays(self._tensor(some), nthreads=1)
+            distance[part] = answer["t_hit"].numpy()
+            face[part] = answer["primitive_ids"].numpy().view(np.int32)
         return distance, face
 
     def blocked(self, origins: np.ndarray, direction: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kd3d.simulation import people, vehicles
+from kd3d.simulation import lorries, people, vehicles
 from kd3d.simulation.materials import person_palette, vehicle_palette
 from kd3d.simulation.meshes import Mesh
 from kd3d.simulation.road import LANE_M
@@ -12,7 +12,7 @@ from kd3d.simulation.scene import SceneBuilder
 from kd3d.simulation.scenery import furniture_template
 from kd3d.simulation.spec import ScenarioSpec
 
-BEHIND_M, AHEAD_M = -45.0, 85.0
+BEHIND_M, AHEAD_M, PARKED_M = -45.0, 90.0, 60.0
 EGO_LENGTH_M, EGO_WIDTH_M = 5.5, 2.2
 
 
@@ -43,11 +43,13 @@ def place_traffic(builder: SceneBuilder, spec: ScenarioSpec) -> None:
 def random_vehicle(rng: np.random.Generator, kind: str) -> tuple[Mesh, np.ndarray]:
     """Draw a vehicle's mesh and its scale: (3,) factors that give a real size."""
     if kind == "Truck":
-        return vehicles.truck_template(str(rng.choice(["box", "open"]))), rng.uniform(0.85, 1.1) * np.ones(3)
+        return lorries.truck_template(str(rng.choice(["box", "open"]))), rng.uniform(
+            0.85, 1.1
+        ) * np.ones(3)
     if kind == "Tram":
-        return vehicles.truck_template("tram"), np.array([rng.uniform(0.9, 1.4), 1, 1])
+        return lorries.truck_template("tram"), np.array([rng.uniform(0.9, 1.4), 1, 1])
     if kind == "Misc":
-        return vehicles.trailer_template(), rng.uniform(0.85, 1.15, 3)
+        return lorries.trailer_template(), rng.uniform(0.85, 1.15, 3)
     if kind == "Van":
         name = str(rng.choice(list(vehicles.VANS)))
         style = vehicles.VANS[name]
@@ -67,8 +69,16 @@ def _kind(rng: np.random.Generator, spec: ScenarioSpec, trucks: bool) -> str:
     return "Van" if rng.random() < spec.van_share else "Car"
 
 
-def _try_vehicle(builder: SceneBuilder, kind: str, s: float, d: float, turn: float, gap: float) -> bool:
-    mesh, scale = random_vehicle(builder.rng, kind)
+def _try_vehicle(
+    builder: SceneBuilder,
+    kind: str,
+    s: float,
+    d: float,
+    turn: float,
+    gap: float,
+    chosen: tuple[Mesh, np.ndarray] | None = None,
+) -> bool:
+    mesh, scale = chosen or random_vehicle(builder.rng, kind)
     low, high = mesh.bounds * scale
     if not builder.claim(s, d, turn, high[0] - low[0], high[1] - low[1], gap):
         return False
@@ -83,7 +93,7 @@ def _park_rows(builder: SceneBuilder, spec: ScenarioSpec) -> None:
         if not parked:
             continue
         s = BEHIND_M + rng.uniform(0, 6)
-        while s < AHEAD_M:
+        while s < PARKED_M:
             s += rng.uniform(5.0, 6.6)
             if rng.random() > spec.parked_fill or road.in_crossing(s, 5.0):
                 continue
@@ -108,6 +118,7 @@ def _drive(builder: SceneBuilder, spec: ScenarioSpec) -> None:
     """A vehicle in a lane, or on the crossing road; up to six tries."""
     rng, road = builder.rng, builder.road
     kind = _kind(rng, spec, True)
+    chosen = random_vehicle(rng, kind)
     for _ in range(6):
         if road.crossing is not None and rng.random() < 0.3:
             right = rng.random() < 0.5
@@ -120,7 +131,7 @@ def _drive(builder: SceneBuilder, spec: ScenarioSpec) -> None:
             s = rng.uniform(BEHIND_M, AHEAD_M)
             d = (lane if oncoming else -lane) * LANE_M + rng.normal(0, 0.15)
             turn = (np.pi if oncoming else 0.0) + rng.normal(0, 0.03)
-        if _try_vehicle(builder, kind, s, d, turn, 1.0):
+        if _try_vehicle(builder, kind, s, d, turn, 1.0, chosen):
             return
 
 
@@ -132,7 +143,7 @@ def _ahead(rng: np.random.Generator) -> float:
 def _ride(builder: SceneBuilder) -> None:
     rng, road = builder.rng, builder.road
     mesh = people.cyclist_template(int(rng.integers(people.RIDERS)))
-    factor = np.clip(rng.normal(1.0, 0.05), 0.85, 1.12)
+    factor = np.clip(rng.normal(1.03, 0.05), 0.87, 1.14)
     scale = factor * np.clip(rng.normal(1.0, 0.03, 3), 0.92, 1.08)
     low, high = mesh.bounds * scale
     for _ in range(6):
@@ -174,7 +185,7 @@ def _person(builder: SceneBuilder, s: float, d: float, turn: float, place: int) 
     rng = builder.rng
     mesh = people.pedestrian_template(int(rng.integers(people.POSES)))
     child = rng.random() < 0.08
-    factor = rng.uniform(0.65, 0.85) if child else np.clip(rng.normal(1.0, 0.05), 0.87, 1.13)
+    factor = rng.uniform(0.65, 0.85) if child else np.clip(rng.normal(1.02, 0.05), 0.87, 1.14)
     scale = factor * np.array([*np.clip(rng.normal(1.0, 0.06, 2), 0.85, 1.2), 1.0])
     low, high = mesh.bounds * scale
     for _ in range(4):

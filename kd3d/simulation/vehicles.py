@@ -1,4 +1,4 @@
-"""Parametric cars, vans, trucks, trams and trailers, standing on z = 0 and heading along x."""
+"""Parametric cars and vans, standing on z = 0 and heading along x."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from kd3d.simulation.materials import Material as M
+from kd3d.simulation.materials import Material
 from kd3d.simulation.meshes import Mesh, box, loft, merge, wheel
 
 
 @dataclass(frozen=True)
 class BodyStyle:
-    """A car's side view; lengths are shares of the car's length from its middle, heights of its height.
+    """A car's side view, in shares of its length (from its middle) and of its height.
 
     Attributes:
         cowl: Where the windscreen meets the bonnet.
@@ -40,17 +40,69 @@ class BodyStyle:
 
 # Sizes: figures of common European models of each kind.
 CARS = {
-    "small": BodyStyle(0.27, (0.08, -0.36), -0.475, (0.47, 0.60), 0.62, 0.60, (3.60, 1.62, 1.49), (0.15, 0.04, 0.04)),
-    "hatchback": BodyStyle(0.22, (0.03, -0.33), -0.47, (0.46, 0.61), 0.63, 0.62, (4.02, 1.70, 1.46), (0.18, 0.05, 0.04)),
-    "saloon": BodyStyle(0.20, (0.02, -0.20), -0.37, (0.46, 0.62), 0.64, 0.66, (4.45, 1.74, 1.42), (0.2, 0.05, 0.04)),
-    "estate": BodyStyle(0.21, (0.03, -0.42), -0.485, (0.46, 0.61), 0.63, 0.60, (4.50, 1.74, 1.48), (0.18, 0.05, 0.04)),
-    "people_carrier": BodyStyle(0.31, (0.11, -0.42), -0.485, (0.47, 0.60), 0.60, 0.56, (4.30, 1.77, 1.66), (0.2, 0.05, 0.06)),
-    "off_roader": BodyStyle(0.21, (0.08, -0.43), -0.485, (0.54, 0.62), 0.62, 0.58, (4.35, 1.80, 1.72), (0.2, 0.06, 0.06)),
+    "small": BodyStyle(
+        0.27,
+        (0.08, -0.36),
+        -0.475,
+        (0.47, 0.60),
+        0.62,
+        0.60,
+        (3.45, 1.56, 1.52),
+        (0.15, 0.04, 0.04),
+    ),
+    "hatchback": BodyStyle(
+        0.22, (0.03, -0.33), -0.47, (0.46, 0.61), 0.63, 0.62, (3.86, 1.63, 1.49), (0.18, 0.05, 0.04)
+    ),
+    "saloon": BodyStyle(
+        0.20, (0.02, -0.20), -0.37, (0.46, 0.62), 0.64, 0.66, (4.30, 1.68, 1.45), (0.2, 0.05, 0.04)
+    ),
+    "estate": BodyStyle(
+        0.21,
+        (0.03, -0.42),
+        -0.485,
+        (0.46, 0.61),
+        0.63,
+        0.60,
+        (4.35, 1.68, 1.51),
+        (0.18, 0.05, 0.04),
+    ),
+    "people_carrier": BodyStyle(
+        0.31, (0.11, -0.42), -0.485, (0.47, 0.60), 0.60, 0.56, (4.15, 1.72, 1.69), (0.2, 0.05, 0.06)
+    ),
+    "off_roader": BodyStyle(
+        0.21, (0.08, -0.43), -0.485, (0.54, 0.62), 0.62, 0.58, (4.22, 1.75, 1.75), (0.2, 0.06, 0.06)
+    ),
 }
-CAR_SHARES = {"small": 0.24, "hatchback": 0.32, "saloon": 0.14, "estate": 0.17, "people_carrier": 0.08, "off_roader": 0.05}
+CAR_SHARES = {
+    "small": 0.24,
+    "hatchback": 0.32,
+    "saloon": 0.14,
+    "estate": 0.17,
+    "people_carrier": 0.08,
+    "off_roader": 0.05,
+}
 VANS = {
-    "panel_van": BodyStyle(0.36, (0.24, -0.485), -0.497, (0.40, 0.50), 0.52, 0.50, (5.30, 1.95, 2.40), (0.5, 0.07, 0.2), True),
-    "minibus": BodyStyle(0.37, (0.25, -0.47), -0.495, (0.42, 0.52), 0.53, 0.50, (4.85, 1.90, 1.98), (0.25, 0.05, 0.06)),
+    "panel_van": BodyStyle(
+        0.36,
+        (0.24, -0.485),
+        -0.497,
+        (0.40, 0.50),
+        0.52,
+        0.50,
+        (5.30, 1.95, 2.40),
+        (0.5, 0.07, 0.2),
+        True,
+    ),
+    "minibus": BodyStyle(
+        0.37,
+        (0.25, -0.47),
+        -0.495,
+        (0.42, 0.52),
+        0.53,
+        0.50,
+        (4.85, 1.90, 1.98),
+        (0.25, 0.05, 0.06),
+    ),
 }
 
 
@@ -63,7 +115,7 @@ def car_template(style_name: str) -> Mesh:
     radius = 0.31 + 0.05 * (height > 1.6)
     for x in (0.315 * length, -0.30 * length):
         for y in (width / 2 - 0.1, -width / 2 + 0.1):
-            parts.append(wheel((x, y, radius), radius, 0.2, M.TYRE, M.METAL))
+            parts.append(wheel((x, y, radius), radius, 0.2, Material.TYRE, Material.METAL))
     return merge(parts).fitted(length, width, height)
 
 
@@ -96,7 +148,7 @@ def _lower_body(style: BodyStyle) -> Mesh:
         points = [(y * a, low + rise * b) for a, b in side]
         points += [(-a, b) for a, b in points[::-1]]
         rings.append([(place * length, a, b) for a, b in points])
-    return loft(np.array(rings), M.PAINT, cap=M.PAINT)
+    return loft(np.array(rings), Material.PAINT, cap=Material.PAINT)
 
 
 def _upper_body(style: BodyStyle) -> Mesh:
@@ -106,8 +158,13 @@ def _upper_body(style: BodyStyle) -> Mesh:
     b_pillar = roof_front - 0.42 * (roof_front - roof_rear)
     c_pillar = roof_rear + 0.10 * (roof_front - roof_rear)
     places = [
-        (style.cowl, 0.02), (roof_front, 0.95), (b_pillar + 0.012, 1.0), (b_pillar - 0.012, 1.0),
-        (c_pillar, 0.985), (roof_rear, 0.93), (style.tail, 0.02),
+        (style.cowl, 0.02),
+        (roof_front, 0.95),
+        (b_pillar + 0.012, 1.0),
+        (b_pillar - 0.012, 1.0),
+        (c_pillar, 0.985),
+        (roof_rear, 0.93),
+        (style.tail, 0.02),
     ]
     tumble = 0.70 if height < 1.6 else (0.78 if height < 1.9 else 0.88)
     side = [(0.90, 0.0), (0.885, 0.10), (tumble + 0.02, 0.86), (tumble - 0.08, 1.0)]
@@ -117,15 +174,15 @@ def _upper_body(style: BodyStyle) -> Mesh:
         points = [(a * width / 2, belt * height - 0.01 + rise * b) for a, b in side]
         points += [(-a, b) for a, b in points[::-1]]
         rings.append([(place * length, a, b) for a, b in points])
-    material = np.full((len(places) - 1, 8), int(M.PAINT))
-    material[[0, 5], 3] = M.GLASS
-    material[[0, 5], 2] = material[[0, 5], 4] = M.GLASS
-    material[1, [1, 5]] = M.GLASS
+    material = np.full((len(places) - 1, 8), int(Material.PAINT))
+    material[[0, 5], 3] = Material.GLASS
+    material[[0, 5], 2] = material[[0, 5], 4] = Material.GLASS
+    material[1, [1, 5]] = Material.GLASS
     if not style.panels:
-        material[3, [1, 5]] = M.GLASS
+        material[3, [1, 5]] = Material.GLASS
         if roof_rear < -0.4:
-            material[4, [1, 5]] = M.GLASS
-    return loft(np.array(rings), material, cap=M.PAINT)
+            material[4, [1, 5]] = Material.GLASS
+    return loft(np.array(rings), material, cap=Material.PAINT)
 
 
 def _fittings(style: BodyStyle) -> list[Mesh]:
@@ -134,58 +191,24 @@ def _fittings(style: BodyStyle) -> list[Mesh]:
     front, rear, lamp = length / 2, -length / 2, (style.bonnet[0] - 0.09) * height
     tail = (style.boot - 0.12) * height
     parts = [
-        box((front - 0.005, 0, 0.27 * height), (0.03, 0.52, 0.11), M.PLATE),
-        box((rear + 0.005, 0, 0.38 * height), (0.03, 0.52, 0.11), M.PLATE),
-        box((front - 0.02, 0, lamp), (0.05, 0.36 * width, 0.13), M.TRIM),
-        box((front - 0.02, 0, 0.19 * height), (0.05, 0.62 * width, 0.10), M.TRIM),
+        box((front - 0.005, 0, 0.27 * height), (0.03, 0.52, 0.11), Material.PLATE),
+        box((rear + 0.005, 0, 0.38 * height), (0.03, 0.52, 0.11), Material.PLATE),
+        box((front - 0.02, 0, lamp), (0.05, 0.36 * width, 0.13), Material.TRIM),
+        box((front - 0.02, 0, 0.19 * height), (0.05, 0.62 * width, 0.10), Material.TRIM),
     ]
     for side in (1, -1):
-        parts.append(box((front - 0.035, side * 0.33 * width, lamp + 0.01), (0.06, 0.22 * width, 0.13), M.LAMP))
-        parts.append(box((rear + 0.035, side * 0.37 * width, tail), (0.06, 0.13 * width, 0.17), M.TAIL_LAMP))
+        parts.append(
+            box(
+                (front - 0.035, side * 0.33 * width, lamp + 0.01),
+                (0.06, 0.22 * width, 0.13),
+                Material.LAMP,
+            )
+        )
+        parts.append(
+            box(
+                (rear + 0.035, side * 0.37 * width, tail),
+                (0.06, 0.13 * width, 0.17),
+                Material.TAIL_LAMP,
+            )
+        )
     return parts
-
-
-@lru_cache(maxsize=8)
-def truck_template(kind: str) -> Mesh:
-    """Return a lorry with a closed body ("box"), a tipper ("open"), or a bus-like tram ("tram")."""
-    if kind == "tram":
-        return _tram()
-    length, width, height = (9.0, 2.50, 3.4) if kind == "box" else (7.5, 2.45, 2.9)
-    nose = length / 2
-    cab = np.array([(nose - 0.02, 0.9), (nose, 1.5), (nose - 0.25, 2.55), (nose - 1.9, 2.7), (nose - 1.9, 0.5), (nose, 0.5)])
-    rings = np.stack([np.column_stack([cab[:, 0], np.full(6, y), cab[:, 1]]) for y in (-width * 0.48, width * 0.48)])
-    material = np.array([[M.PAINT, M.GLASS, M.PAINT, M.PAINT, M.TRIM, M.TRIM]])
-    parts = [loft(rings, material, cap=M.PAINT)]
-    for y in (-0.485 * width, 0.485 * width):
-        parts.append(box((nose - 1.0, y, 1.95), (1.0, 0.03, 0.75), M.GLASS))
-    body = length - 2.05
-    top = height if kind == "box" else 2.0
-    parts.append(box((-length / 2 + body / 2, 0, (1.05 + top) / 2), (body, width, top - 1.05), M.PANEL))
-    parts.append(box((-0.2, 0, 0.85), (length - 0.8, 0.9, 0.35), M.TRIM))
-    parts.append(box((-length / 2 + 0.03, 0, 0.75), (0.06, 2.2, 0.14), M.TAIL_LAMP))
-    parts.append(box((nose + 0.01, 0, 0.62), (0.04, 0.52, 0.11), M.PLATE))
-    for x in (nose - 1.1, -length / 2 + 1.2, -length / 2 + 2.3):
-        for y in (width / 2 - 0.15, -width / 2 + 0.15):
-            parts.append(wheel((x, y, 0.5), 0.5, 0.3, M.TYRE, M.METAL))
-    return merge(parts).fitted(length, width, height)
-
-
-def _tram() -> Mesh:
-    length, width, height = 16.0, 2.4, 3.5
-    parts = []
-    for z, tall, material in ((0.85, 1.1, M.PAINT), (1.95, 1.1, M.GLASS), (3.0, 1.0, M.PANEL)):
-        x = np.array([length / 2 - 0.7, length / 2]) - (0.15 if z > 1.5 else 0.0)
-        outline = [(x[0], 1.0), (x[1], 0.6), (x[1], -0.6), (x[0], -1.0), (-x[0], -1.0), (-x[1], -0.6), (-x[1], 0.6), (-x[0], 1.0)]
-        rings = [[(a, b * width / 2, z + s * tall / 2) for a, b in outline] for s in (-1, 1)]
-        parts.append(loft(np.array(rings), material, cap=material))
-    parts.append(box((0, 0, 0.2), (length - 2.0, width * 0.8, 0.4), M.TRIM))
-    return merge(parts).fitted(length, width, height)
-
-
-@lru_cache(maxsize=1)
-def trailer_template() -> Mesh:
-    """Return a small covered trailer (KITTI's Misc)."""
-    parts = [box((0, 0, 0.95), (2.2, 1.3, 1.0), M.SHIRT), box((1.5, 0, 0.5), (1.0, 0.1, 0.08), M.METAL)]
-    parts += [box((-1.11, s * 0.5, 0.55), (0.04, 0.2, 0.12), M.TAIL_LAMP) for s in (1, -1)]
-    parts += [wheel((0, s * 0.7, 0.3), 0.3, 0.18, M.TYRE, M.METAL) for s in (1, -1)]
-    return merge(parts).fitted(3.1, 1.6, 1.45)

@@ -53,18 +53,24 @@ def check_certificate(
     path = certificate_path(checkpoint)
     if not path.is_file():
         if required or minimum:
-            raise UserError("the teacher has no certificate", checkpoint, "measure it first: kd3d test")
+            raise UserError(
+                "the teacher has no certificate", checkpoint, "measure it first: kd3d test"
+            )
         return None
     certificate = read_json(path)
     if certificate.get("sha256") != file_sha256(checkpoint):
-        raise UserError("the certificate belongs to other weights", path, "measure the teacher again")
+        raise UserError(
+            "the certificate belongs to other weights", path, "measure the teacher again"
+        )
     for name, lowest in (minimum or {}).items():
         value = certificate["metrics"].get(name)
         if value is None:
             raise UserError(f"does not state {name}", path, "measure the teacher again")
         if value < lowest:
             raise UserError(
-                f"the teacher scores {name} = {value:.2f}, below the stated minimum {lowest:g}: its "
-                "mistakes would be taught", path, "train it longer, or lower the minimum on purpose",
+                f"the teacher scores {name} = {value:.2f}, below the stated minimum {lowest:g}: "
+                "its mistakes would be taught",
+                path,
+                "train it longer, or lower the minimum on purpose",
             )
     return certificate

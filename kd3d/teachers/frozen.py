@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd3d.core.registry import TEACHERS
 from kd3d.core.run import probe, run_until_taps
@@ -36,11 +36,15 @@ class Frozen:
     """
 
     def __init__(
-        self, checkpoint: str | None, name: str = "teacher", allow_uncertified: bool = True,
-        minimum: dict[str, float] | None = None, **detector: Any,
+        self,
+        checkpoint: str | None,
+        name: str = "teacher",
+        allow_uncertified: bool = True,
+        minimum: dict[str, float] | None = None,
+        **detector: Any,
     ) -> None:
         self.name = name
-        self.model: nn.Module = build_detector(detector, where=f"teacher {name}")
+        self.model: Any = build_detector(detector, where=f"teacher {name}")
         if checkpoint is not None:
             from kd3d.teachers.certificate import check_certificate
 
@@ -48,7 +52,8 @@ class Frozen:
             check_certificate(checkpoint, minimum, required=not allow_uncertified)
         else:
             self.model.init_weights()
-        self.model.eval().requires_grad_(False)
+        self.model.eval()
+        self.model.requires_grad_(False)
         self.taps: TapSet | None = None
 
     def tap(self, names: Iterable[str]) -> dict[str, FeatureSpec]:

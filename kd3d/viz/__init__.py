@@ -1,0 +1,1 @@
+"""Pictures of point clouds, camera images and boxes."""

@@ -99,11 +99,14 @@ def plot_bev(
     scores: dict[str, np.ndarray] | None = None,
     x_range_m: tuple[float, float] = (0.0, 70.0),
     y_range_m: tuple[float, float] = (-40.0, 40.0),
-    point_size: float = 0.9,
+    point_px: int = 1,
 ) -> None:
-    """Fill given axes with a picture from above; arguments as in `draw_bev`."""
+    """Fill given axes with a picture from above; `point_px` is the size of a point in pixels.
+
+    The other arguments are those of `draw_bev`. The axes must have their final size.
+    """
     _style_axes(axes, x_range_m, y_range_m)
-    _plot_points(axes, points, x_range_m, y_range_m, point_size)
+    _plot_points(axes, points, x_range_m, y_range_m, point_px)
     for group, style in group_styles(list(boxes)).items():
         found = as_boxes(boxes[group], group)
         _plot_boxes(axes, found, style, group, _opacity(scores, group, len(found)))
@@ -128,7 +131,7 @@ def _plot_points(
     points: np.ndarray,
     x_range_m: tuple[float, float],
     y_range_m: tuple[float, float],
-    point_size: float,
+    point_px: int,
 ) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -136,12 +139,22 @@ def _plot_points(
     if points.ndim != 2 or points.shape[1] < 3:
         raise UserError(f"points have shape {points.shape}, wanted (N, 3) or more columns")
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
-    seen = (x >= x_range_m[0]) & (x <= x_range_m[1]) & (y >= y_range_m[0]) & (y <= y_range_m[1])
+    seen = (x >= x_range_m[0]) & (x < x_range_m[1]) & (y > y_range_m[0]) & (y <= y_range_m[1])
     order = np.flatnonzero(seen)[np.argsort(z[seen], kind="stable")]  # high points on top
-    axes.scatter(
-        y[order], x[order], c=z[order], s=point_size, marker=".", linewidths=0,
+    extent = axes.get_window_extent()
+    width, height = max(int(extent.width), 1), max(int(extent.height), 1)
+    column = ((y_range_m[1] - y[order]) / (y_range_m[1] - y_range_m[0]) * width).astype(int)
+    row = ((x[order] - x_range_m[0]) / (x_range_m[1] - x_range_m[0]) * height).astype(int)
+    picture = np.full((height + point_px, width + point_px), np.nan, dtype=np.float32)
+    for down in range(point_px):
+        for across in range(point_px):
+            shown = picture[down : down + height, across : across + width]
+            shown[row, column] = np.fmax(shown[row, column], z[order])
+    axes.imshow(
+        picture[:height, :width], origin="lower", interpolation="nearest",
+        extent=(y_range_m[1], y_range_m[0], *x_range_m), aspect="equal",
         cmap=LinearSegmentedColormap.from_list("height", HEIGHT_RAMP),
-        vmin=HEIGHT_RANGE_M[0], vmax=HEIGHT_RANGE_M[1], rasterized=True,
+        vmin=HEIGHT_RANGE_M[0], vmax=HEIGHT_RANGE_M[1], zorder=1,
     )  # fmt: skip
 
 

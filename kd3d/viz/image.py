@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from typing import TYPE_CHECKING
 
@@ -67,17 +66,6 @@ def draw_image_boxes(
     if path is not None:
         save_png(figure, path)
     return figure
-
-
-def jpeg_bytes(figure: Figure, quality: int = 82) -> bytes:
-    """Return the figure as JPEG bytes (for photographs; a fraction of the PNG's size)."""
-    from PIL import Image
-
-    figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "jpeg", quality=quality)
-    return buffer.getvalue()
 
 
 def _plot_wireframes(

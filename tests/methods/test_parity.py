@@ -17,7 +17,10 @@ from tests.paths import GOLDEN
 
 
 def load(name):
-    return {k: torch.from_numpy(np.array(v)) for k, v in np.load(GOLDEN / "parity" / f"{name}.npz").items()}
+    return {
+        k: torch.from_numpy(np.array(v))
+        for k, v in np.load(GOLDEN / "parity" / f"{name}.npz").items()
+    }
 
 
 def close(ours, theirs):
@@ -26,10 +29,16 @@ def close(ours, theirs):
 
 POINTDISTILLER = {
     "pointdistiller_voxel_top_tiesatmax": dict(variant="voxel", queries=12, neighbours=6),
-    "pointdistiller_voxel_top_sub": dict(variant="voxel", queries=12, neighbours=6, fuse="difference"),
-    "pointdistiller_voxel_noreweight": dict(variant="voxel", queries=12, neighbours=6, use_importance=False),
+    "pointdistiller_voxel_top_sub": dict(
+        variant="voxel", queries=12, neighbours=6, fuse="difference"
+    ),
+    "pointdistiller_voxel_noreweight": dict(
+        variant="voxel", queries=12, neighbours=6, use_importance=False
+    ),
     "pointdistiller_point_b2_maxpool": dict(variant="point", queries=16, neighbours=6),
-    "pointdistiller_point_noreweight": dict(variant="point", queries=16, neighbours=6, use_importance=False),
+    "pointdistiller_point_noreweight": dict(
+        variant="point", queries=16, neighbours=6, use_importance=False
+    ),
     "pointdistiller_bevbackbone_b2": dict(variant="bev", queries=16, neighbours=6),
 }
 LAYOUT = {"voxel": "rows", "bev": "map", "point": "points"}
@@ -41,12 +50,21 @@ def test_pointdistiller_equals_the_authors_code(name):
     student = data["student_feature"].requires_grad_()
     channels = len(data["student_adapt.bn.weight"])
     layout = LAYOUT[options["variant"]]
-    term = LocalGraphTerm("graph", "student:x", "teacher:x", temperature=0.01, channels=channels,
-                          official_parity=True, **options)
+    term = LocalGraphTerm(
+        "graph",
+        "student:x",
+        "teacher:x",
+        temperature=0.01,
+        channels=channels,
+        official_parity=True,
+        **options,
+    )
     shape = tuple(student.shape[2:]) if layout == "map" else None
     extent = (0.0, 0.0, 1.0, 1.0) if layout == "map" else None
-    term.build(FeatureSpec(student.shape[1], layout, shape, extent),
-               FeatureSpec(data["teacher_feature"].shape[1], layout, shape, extent))
+    term.build(
+        FeatureSpec(student.shape[1], layout, shape, extent),
+        FeatureSpec(data["teacher_feature"].shape[1], layout, shape, extent),
+    )
     for side in ("student", "teacher"):
         edges = getattr(term, f"{side}_edges")
         edges.weight.data = data[f"{side}_adapt.conv.weight"][:, :, 0, 0]
@@ -55,7 +73,9 @@ def test_pointdistiller_equals_the_authors_code(name):
     inputs = {}
     if options["variant"] == "voxel":
         rows = len(student)
-        inputs = {"student": {"voxels": {"coors": torch.zeros(rows, 4), "num_points": data["num_points"]}}}
+        inputs = {
+            "student": {"voxels": {"coors": torch.zeros(rows, 4), "num_points": data["num_points"]}}
+        }
     loss = term(student, data["teacher_feature"], Context([], [], inputs, 0.0))
     close(loss, data["loss"])
     loss.backward()
@@ -141,7 +161,7 @@ def test_feature_imitation_equals_sparsekd(name):
 def test_gaussian_mask_equals_centerpoint_heat_map():
     data = load("sparsekd_label_assign_centerhead")
     boxes = data["boxes"]
-    # The authors clamp a centre outside the range to the border cell; ours is left out, so clamp here.
+    # The authors clamp a centre outside the range to the border cell; ours leaves it out, so clamp.
     boxes[:, 0].clamp_(0, 12.8 - 1e-3)
     boxes[:, 1].clamp_(0, 9.6 - 1e-3)
     ours = gaussian_mask([boxes], (0.0, 0.0, 12.8, 9.6), (30, 40), min_overlap=0.1, min_radius=2)

@@ -19,7 +19,10 @@ BOX_MAPS = ("reg", "height", "dim", "rot")
 
 
 def center_scores(
-    student_logits: Tensor, teacher_logits: Tensor, beta: float = 2.0, confident: float = 0.3,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    beta: float = 2.0,
+    confident: float = 0.3,
     clamp: float = 0.0,
 ) -> Tensor:
     r"""Quality focal loss of centre heat maps over the number of confident teacher cells.
@@ -44,7 +47,9 @@ def center_scores(
 
 
 def center_boxes(
-    student: dict[str, Tensor], teacher: dict[str, Tensor], confident: float = 0.1,
+    student: dict[str, Tensor],
+    teacher: dict[str, Tensor],
+    confident: float = 0.1,
     sum_classes: bool = False,
 ) -> Tensor:
     r"""Smooth L1 of the box maps at confident cells, weighted by the teacher's score.
@@ -64,7 +69,8 @@ def center_boxes(
     score = scores.sum(1) if sum_classes else scores.amax(1)  # (B, H, W)
     difference = F.smooth_l1_loss(
         torch.cat([student[k] for k in BOX_MAPS], 1),
-        torch.cat([teacher[k] for k in BOX_MAPS], 1), reduction="none",
+        torch.cat([teacher[k] for k in BOX_MAPS], 1),
+        reduction="none",
     ).sum(1)
     chosen = (score > confident).float()
     if sum_classes:
@@ -78,8 +84,11 @@ def anchor_rows(value: Tensor, size: int) -> Tensor:
 
 
 def anchor_response(
-    student: tuple[Tensor, Tensor, Tensor | None], teacher: tuple[Tensor, Tensor, Tensor | None],
-    confident: float = 0.1, beta: float = 2.0, official: bool = False,
+    student: tuple[Tensor, Tensor, Tensor | None],
+    teacher: tuple[Tensor, Tensor, Tensor | None],
+    confident: float = 0.1,
+    beta: float = 2.0,
+    official: bool = False,
 ) -> dict[str, Tensor]:
     r"""Class, box and direction distances of two anchor heads with the same anchors.
 

@@ -36,8 +36,14 @@ def nearest_rows(features: Tensor, queries: Tensor, k: int, chunk: int = 4096) -
 
 
 def normalised_edges(
-    features: Tensor, queries: Tensor, neighbours: Tensor, weight: Tensor, gamma: Tensor,
-    beta: Tensor, fuse: str = "concat", eps: float = 1e-5,
+    features: Tensor,
+    queries: Tensor,
+    neighbours: Tensor,
+    weight: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    fuse: str = "concat",
+    eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
     r"""Split ReLU(BN(W e)) of every edge into a row part and a query part.
 
@@ -85,8 +91,11 @@ def _chunk_distance(
 
 
 def graph_distance(
-    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], neighbours: Tensor,
-    pool: bool = False, chunk: int = 512,
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    neighbours: Tensor,
+    pool: bool = False,
+    chunk: int = 512,
 ) -> Tensor:
     """Mean squared difference of the two graphs at each query.
 
@@ -103,6 +112,13 @@ def graph_distance(
     parts = []
     for start in range(0, len(neighbours), chunk):
         part = slice(start, start + chunk)
-        arguments = (student[0], student[1][part], teacher[0], teacher[1][part], neighbours[part], pool)
+        arguments = (
+            student[0],
+            student[1][part],
+            teacher[0],
+            teacher[1][part],
+            neighbours[part],
+            pool,
+        )
         parts.append(checkpoint(_chunk_distance, *arguments, use_reentrant=False))
     return torch.cat(parts)

@@ -1,0 +1,157 @@
+"""One run of an experiment: train, test, measure, and leave a record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+
+from kd3d.core.registry import register_all
+from kd3d.engine import provenance
+from kd3d.engine.runner import load_config, load_student, test, train
+from kd3d.evaluation.efficiency import measure
+from kd3d.fileio import read_json, write_json, write_text
+from kd3d.models.source import build_detector
+from kd3d.report.record import PREDICTIONS, SCALARS_FILE, RunRecord
+from kd3d.teachers.certificate import certificate_path, file_sha256
+
+TIMED_FRAMES = 30
+
+
+def run_config(
+    path: str, folder: Path, data_root: Path, seed: int, options: list[str] | None = None
+) -> Config:
+    """Return the config of one run: its data, its seed, its folder, and a quiet console."""
+    config = load_config(path, options, str(folder), data_root)
+    config.randomness = dict(seed=seed)
+    config.quiet = folder.name
+    return config
+
+
+def train_run(config: Config) -> float:
+    """Train (or continue) a run and return the seconds this call took."""
+    started = time.monotonic()
+    train(config, resume=True)
+    seconds = time.monotonic() - started
+    path = Path(config.work_dir) / "train_time.json"
+    before = read_json(path)["seconds"] if path.is_file() else 0.0
+    write_json(path, {"seconds": before + seconds})
+    _merge_scalars(Path(config.work_dir))
+    return seconds
+
+
+def test_run(config: Config) -> dict[str, float]:
+    """Evaluate a run's student; leave ``predictions/`` and ``result.json``."""
+    folder = Path(config.work_dir)
+    shutil.rmtree(folder / PREDICTIONS, ignore_errors=True)
+    config = config.copy()
+    config.test_evaluator = dict(
+        config.test_evaluator,
+        prediction_dir=str(folder / PREDICTIONS),
+        json_file=str(folder / "result.json"),
+    )
+    started = time.monotonic()
+    metrics = test(config, folder / "student.pth")
+    seconds = time.monotonic() - started
+    write_json(folder / "metrics.json", {"metrics": metrics, "seconds": seconds})
+    return metrics
+
+
+def record_run(
+    config: Config,
+    role: str,
+    method: str | None,
+    data: dict[str, Any],
+    budget_note: str | None = None,
+) -> RunRecord:
+    """Measure the run's cost and write its ``record.json``."""
+    folder = Path(config.work_dir)
+    student = folder / "student.pth"
+    commit, dirty = provenance.commit()
+    text = config.pretty_text
+    log = [json.loads(line) for line in (folder / SCALARS_FILE).read_text().splitlines()]
+    steps = sorted(row["time"] for row in log if "time" in row)
+    record = RunRecord(
+        name=folder.name,
+        role=role,
+        method=method,
+        config=config.filename,
+        seed=config.randomness["seed"],
+        config_text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        data=data,
+        result=read_json(folder / "result.json"),
+        iterations=max(row["step"] for row in log),
+        batch_size=config.train_dataloader.batch_size,
+        wall_time_s={
+            "train": read_json(folder / "train_time.json")["seconds"],
+            "test": read_json(folder / "metrics.json")["seconds"],
+        },
+        step_time_s=steps[len(steps) // 2] if steps else None,
+        checkpoint_bytes=student.stat().st_size,
+        checkpoint_sha256=file_sha256(student),
+        versions=provenance.versions(),
+        commit=commit,
+        dirty=dirty,
+        machine=provenance.machine(),
+        command=provenance.command(),
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        supervision="3D boxes of the training split",
+        teacher=_certificate(config),
+        budget_note=budget_note,
+        **_cost(config),
+    )
+    write_text(folder / "config.py", text)
+    record.save(folder)
+    return record
+
+
+def _cost(config: Config) -> dict[str, Any]:
+    """Return params, macs and latency of the student on frames of the test set."""
+    from mmdet3d.registry import DATASETS
+
+    register_all()
+    model = build_detector(config.model.student)
+    load_student(model, Path(config.work_dir) / "student.pth")
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    frames = [pseudo_collate([dataset[i]]) for i in range(min(TIMED_FRAMES, len(dataset)))]
+    return measure(model, frames)
+
+
+def _certificate(config: Config) -> dict[str, Any] | None:
+    for teacher in (config.model.get("teachers") or {}).values():
+        path = certificate_path(teacher.checkpoint)
+        if path.is_file():
+            return read_json(path)
+    return None
+
+
+def _merge_scalars(folder: Path) -> None:
+    """Join the logs of all calls that trained this run; the last value of a step counts."""
+    rows: dict[int, str] = {}
+    for path in sorted(folder.glob("*/vis_data/scalars.json")):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if "loss" in row:
+                rows[row["step"]] = line
+    write_text(folder / SCALARS_FILE, "".join(rows[step] + "\n" for step in sorted(rows)))
+
+
+def certify(config: Config, metrics: dict[str, float], data: dict[str, Any]) -> Path:
+    """Write the teacher's certificate beside its weights: its score on the student's evaluator."""
+    from kd3d.teachers.certificate import write_certificate
+
+    return write_certificate(
+        Path(config.work_dir) / "student.pth",
+        metrics,
+        data=data,
+        config=config.filename,
+        config_text_sha256=hashlib.sha256(config.pretty_text.encode()).hexdigest(),
+        versions=provenance.versions(),
+    )

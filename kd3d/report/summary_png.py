@@ -1,0 +1,160 @@
+"""One picture for a README: a frame with every model's boxes, and the APs beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kd3d.errors import UserError
+from kd3d.report.frames import GROUND_TRUTH, draw_frame_image, grouped_boxes, read_frame_points
+from kd3d.report.page import load_runs
+from kd3d.report.pictures import choose_frames, picture_range
+from kd3d.report.record import RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 110
+HEIGHT_IN, BEV_HEIGHT_IN, RIGHT_IN = 5.8, 4.85, 5.4
+LEFT_IN, BOTTOM_IN, GAP_IN, EDGE_IN = 0.5, 0.45, 0.45, 0.2
+
+
+def write_summary_png(
+    runs: Sequence[str | os.PathLike[str] | RunRecord],
+    path: str | os.PathLike[str],
+    *,
+    frame: str | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    score_threshold: float = 0.3,
+) -> None:
+    """Draw one frame from above and in the camera, and bars of the 3D AP by class.
+
+    Args:
+        runs: Run folders or records; the first of each role is shown.
+        path: The PNG file.
+        frame: Frame id; by default the one with the largest difference between baseline and
+            distilled, or the first.
+        data_root: Data set folder, where the one in the records has moved.
+        score_threshold: Boxes below this score are not drawn.
+
+    Raises:
+        UserError: Predictions or data are missing, or the frame was not evaluated.
+    """
+    from kd3d.viz.style import save_png
+
+    records = _first_of_role(load_runs(runs))
+    missing: list[str] = []
+    choice = choose_frames(records, missing, score=score_threshold, root=data_root)
+    if choice is None:
+        raise UserError(f"no picture to draw: {'; '.join(missing)}", path)
+    frame = frame or choice["largest_difference"] or choice["shown"][0]
+    if frame not in choice["frames"]:
+        raise UserError("this frame was not evaluated by all runs", frame)
+    save_png(_draw(records, Path(choice["root"]), frame, score_threshold), path)
+
+
+def _first_of_role(runs: list[RunRecord]) -> list[RunRecord]:
+    first: dict[str, RunRecord] = {}
+    for run in runs:
+        first.setdefault(run.role, run)
+    return list(first.values())
+
+
+def _draw(runs: list[RunRecord], root: Path, frame: str, score: float) -> Figure:
+    from kd3d.viz.bev import plot_bev
+    from kd3d.viz.style import TEXT, new_figure
+
+    boxes, scores = grouped_boxes(root, frame, {run.role: run for run in runs}, score)
+    x_range_m, y_range_m = picture_range(root, frame, runs, score)
+    ratio = (y_range_m[1] - y_range_m[0]) / (x_range_m[1] - x_range_m[0])
+    bev_width_in = BEV_HEIGHT_IN * ratio
+    right_in = LEFT_IN + bev_width_in + GAP_IN
+    figure = new_figure(right_in + RIGHT_IN + EDGE_IN, HEIGHT_IN, DPI)
+    axes = _axes_in(figure, LEFT_IN, BOTTOM_IN, bev_width_in, BEV_HEIGHT_IN)
+    points = read_frame_points(root, frame)
+    plot_bev(axes, points, boxes, scores=scores, x_range_m=x_range_m, y_range_m=y_range_m)
+    simulated = any(run.data["simulated"] for run in runs)
+    _title(figure, LEFT_IN, f"Frame {frame}" + (" (simulated)" if simulated else ""))
+    seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
+    heading = f"3D AP40, moderate, strict{', simulated data' if simulated else ''}, seed {seeds}"
+    _title(figure, right_in, heading)
+    handles, _ = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, list(boxes), loc="upper left", borderaxespad=0, frameon=False, fontsize=9, ncols=4,
+        bbox_to_anchor=(right_in / figure.get_figwidth(), 1 - 0.45 / HEIGHT_IN),
+        labelcolor=TEXT, handlelength=1.6, columnspacing=1.2,
+    )  # fmt: skip
+    photo_in = _draw_photo(figure, right_in, runs[-1], root, frame, score)
+    bars_in = BOTTOM_IN + photo_in
+    _bars(
+        _axes_in(figure, right_in + 0.8, bars_in, RIGHT_IN - 0.8, HEIGHT_IN - 0.8 - bars_in), runs
+    )
+    return figure
+
+
+def _draw_photo(
+    figure: Figure, left_in: float, run: RunRecord, root: Path, frame: str, score: float
+) -> float:
+    """Draw the camera picture at the bottom and return the height it takes, in inches."""
+    from kd3d.viz.style import TEXT, pixels
+
+    drawn = draw_frame_image(root, frame, {run.role: run}, score, width_px=round(RIGHT_IN * DPI))
+    if drawn is None:
+        return 0.0
+    photo = pixels(drawn)
+    height_in = RIGHT_IN * photo.shape[0] / photo.shape[1]
+    axes = _axes_in(figure, left_in, 0.2, RIGHT_IN, height_in)
+    axes.imshow(photo, interpolation="nearest", aspect="auto")
+    axes.axis("off")
+    figure.text(
+        left_in / figure.get_figwidth(), (0.28 + height_in) / HEIGHT_IN,
+        f"{GROUND_TRUTH} in white, {run.role} in colour", color=TEXT, fontsize=9,
+    )  # fmt: skip
+    return height_in + 0.35
+
+
+def _axes_in(
+    figure: Figure, left_in: float, bottom_in: float, width_in: float, height_in: float
+) -> Axes:
+    width, height = figure.get_size_inches()
+    return figure.add_axes(
+        (left_in / width, bottom_in / height, width_in / width, height_in / height)
+    )
+
+
+def _title(figure: Figure, left_in: float, text: str) -> None:
+    from kd3d.viz.style import TEXT
+
+    figure.text(
+        left_in / figure.get_figwidth(), 1 - 0.16 / HEIGHT_IN, text, va="top",
+        color=TEXT, fontsize=11.5, weight="bold", parse_math=False,
+    )  # fmt: skip
+
+
+def _bars(axes: Axes, runs: list[RunRecord]) -> None:
+    from kd3d.viz.style import BACKGROUND, GRID, TEXT, group_styles
+
+    styles = group_styles([run.role for run in runs])
+    names = list(dict.fromkeys(name for run in runs for name in run.classes))
+    step = len(runs) + 0.8
+    for row, run in enumerate(runs):
+        places = [i * step + row for i in range(len(names))]
+        values = [run.ap(name) for name in names]
+        axes.barh(places, [v or 0.0 for v in values], height=0.8, color=styles[run.role].color)
+        for place, value in zip(places, values):
+            text = "not measured" if value is None else f"{value:.1f}"
+            axes.text((value or 0) + 1, place, text, color=TEXT, fontsize=8.5, va="center")
+    axes.set_yticks([i * step + (len(runs) - 1) / 2 for i in range(len(names))], names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 108)
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_facecolor(BACKGROUND)
+    axes.grid(axis="x", color=GRID, linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=TEXT, labelsize=9, length=0)
+    axes.tick_params(axis="x", labelsize=7)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
