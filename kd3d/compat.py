@@ -58,6 +58,12 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def restore_numpy_names() -> None:
+    """Give numpy 1.24 to 1.26 the name that mmdet3d 1.4's ``ObjectSample`` uses (back in numpy 2)."""
+    if not hasattr(np, "long"):
+        np.long = np.int64
+
+
 def use_available_device(model: nn.Module) -> nn.Module:
     """Make spconv layers run without CUDA: their default algorithms exist for CUDA alone."""
     if torch.cuda.is_available():

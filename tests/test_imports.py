@@ -17,7 +17,7 @@ RULES = {
     "masks": ({"errors", "masks"}, {"torch"}),
     "adapters": ({"errors", "adapters", "core.spec"}, {"torch"}),
     "core": (
-        {"errors", "core", "losses", "masks", "adapters", "compat", "console", "fileio"},
+        {"errors", "core", "losses", "masks", "adapters", "compat", "models.source"},
         LIGHT | {"mmengine"},
     ),
     "methods": ({"errors", "core", "losses", "masks", "adapters", "methods"}, LIGHT),

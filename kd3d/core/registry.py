@@ -23,6 +23,9 @@ def register_all() -> None:
     """
     import kd3d.methods
     import kd3d.teachers
+    from kd3d import compat
+
+    compat.restore_numpy_names()
 
     for package in (kd3d.methods, kd3d.teachers):
         for module in pkgutil.iter_modules(package.__path__):

@@ -1,0 +1,1 @@
+"""KITTI files, their validation and conversion, and the transforms mmdet3d lacks."""

@@ -12,6 +12,8 @@ from kd3d.engine.experiment import certify, record_run, run_config, test_run, tr
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.errors import UserError
 from kd3d.fileio import read_json
+from kd3d.report.record import RunRecord
+from kd3d.teachers.certificate import certificate_path, check_certificate, file_sha256
 
 CONFIGS = Path(kd3d.__file__).parents[1] / "configs" / "demo"
 MINIMUM = {"Car_3D_AP40_moderate_loose": 30.0}
@@ -44,43 +46,50 @@ def run_demo(
     minimum = MINIMUM if minimum is None else minimum
     started = time.monotonic()
     steps = Steps(out)
-    data = out / "data"
-    data_key = _make_data(steps, data, frames, data_seed)
-    facts = {
-        "root": str(data),
-        "simulated": True,
-        "split": "val",
-        "train_split": "train",
-        "frames": frames,
-        "data_seed": data_seed,
-    }
-    runs = {
-        name: run_config(str(CONFIGS / f"{name}.py"), out / name, data, seed, options)
-        for name in ("teacher", "baseline", "distilled")
-    }
-    runs["distilled"].model.teachers.teacher.checkpoint = str(out / "teacher" / "student.pth")
-    runs["distilled"].model.teachers.teacher.minimum = minimum
-    key = _train_and_test(steps, runs["teacher"], data_key, "teacher", None, facts)
+    facts = _make_data(steps, out / "data", frames, data_seed)
+    teacher = _config("teacher", out, facts, seed, options)
+    key = _train_and_test(steps, teacher, facts, "teacher", None)
+    weights = out / "teacher" / "student.pth"
     steps.run(
         "certify the teacher",
         key,
-        [out / "teacher" / "student.pth.certificate.json"],
-        lambda: _certify(runs["teacher"], facts, minimum, data),
+        [certificate_path(weights)],
+        lambda: _certify(teacher, facts, minimum),
     )
-    from kd3d.teachers.certificate import check_certificate
-
-    check_certificate(out / "teacher" / "student.pth", minimum, required=True)
-    _train_and_test(steps, runs["baseline"], data_key, "baseline", None, facts)
-    _train_and_test(
-        steps, runs["distilled"], fingerprint(data_key, key), "distilled", METHOD, facts
-    )
+    check_certificate(weights, minimum, required=True)
+    run_students(out, out, seed, options)
     report = out / "report.html"
-    _report(out, list(runs), report)
+    _report(out, report)
     say(f"the demo took {time.monotonic() - started:.0f} s; all data are simulated")
     return report
 
 
-def _make_data(steps: Steps, data: Path, frames: int, seed: int) -> str:
+def run_students(demo: Path, out: Path, seed: int, options: list[str] | None = None) -> None:
+    """Train and test the baseline and the distilled student of one seed.
+
+    Args:
+        demo: The demo's work folder, with data and a certified teacher.
+        out: Where the two runs go.
+        seed: Of the students.
+        options: Config overrides.
+    """
+    facts = RunRecord.load(demo / "teacher").data
+    teacher = demo / "teacher" / "student.pth"
+    steps = Steps(out)
+    _train_and_test(steps, _config("baseline", out, facts, seed, options), facts, "baseline", None)
+    distilled = _config("distilled", out, facts, seed, options)
+    distilled.model.teachers.teacher.checkpoint = str(teacher)
+    _train_and_test(steps, distilled, facts, "distilled", METHOD, file_sha256(teacher))
+
+
+def _config(
+    name: str, out: Path, facts: dict[str, Any], seed: int, options: list[str] | None
+) -> Any:
+    return run_config(str(CONFIGS / f"{name}.py"), out / name, Path(facts["root"]), seed, options)
+
+
+def _make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, Any]:
+    """Simulate and prepare the data; return the facts that records state about them."""
     from kd3d.data.kitti_prepare import prepare_kitti
     from kd3d.simulation.kitti import simulate_kitti
 
@@ -97,15 +106,27 @@ def _make_data(steps: Steps, data: Path, frames: int, seed: int) -> str:
         [data / "kitti_infos_train.pkl"],
         lambda: prepare_kitti(data),
     )
-    return key
+    return {
+        "root": str(data),
+        "simulated": True,
+        "split": "val",
+        "train_split": "train",
+        "frames": frames,
+        "data_seed": seed,
+    }
 
 
 def _train_and_test(
-    steps: Steps, config: Any, upstream: str, role: str, method: str | None, facts: dict[str, Any]
+    steps: Steps,
+    config: Any,
+    facts: dict[str, Any],
+    role: str,
+    method: str | None,
+    teacher_hash: str | None = None,
 ) -> str:
     """Train, test and record one run; return the key its result stands for."""
     folder = Path(config.work_dir)
-    key = fingerprint(upstream, config.to_dict())
+    key = fingerprint(facts, config.to_dict(), teacher_hash)
     steps.run(f"train the {role}", key, [folder / "student.pth"], lambda: train_run(config), folder)
 
     def finish() -> None:
@@ -116,11 +137,12 @@ def _train_and_test(
     return key
 
 
-def _certify(config: Any, facts: dict[str, Any], minimum: dict[str, float], data: Path) -> None:
+def _certify(config: Any, facts: dict[str, Any], minimum: dict[str, float]) -> None:
     """Check the evaluator on the labels themselves, then write the teacher's certificate."""
     from kd3d.data.kitti_files import read_label_dir
     from kd3d.evaluation.kitti_selfcheck import self_check
 
+    data = Path(facts["root"])
     names = (data / "ImageSets" / "val.txt").read_text().split()
     check = self_check(list(read_label_dir(data / "training" / "label_2", names).values()))
     if not check["ok"]:
@@ -133,12 +155,12 @@ def _certify(config: Any, facts: dict[str, Any], minimum: dict[str, float], data
     say(f"    labels as predictions score in full; teacher: {shown}")
 
 
-def _report(out: Path, names: list[str], report: Path) -> None:
+def _report(out: Path, report: Path) -> None:
     from kd3d.report.page import write_report
 
     spread = read_json(SPREAD)["gain_spread"] if SPREAD.is_file() else None
     write_report(
-        [out / name for name in names],
+        [out / name for name in ("teacher", "baseline", "distilled")],
         report,
         "Distilling a compact LiDAR detector: demo",
         spread=spread,

@@ -18,8 +18,18 @@ def field(spec):
 
 
 PAIRS = {
-    "same cells, other range": ((40, 48), (0.0, -16.0, 38.4, 16.0), (20, 30), (4.0, -6.0, 28.0, 10.0)),
-    "teacher twice as fine": ((64, 96), (0.0, -12.8, 38.4, 12.8), (32, 48), (0.0, -12.8, 38.4, 12.8)),
+    "same cells, other range": (
+        (40, 48),
+        (0.0, -16.0, 38.4, 16.0),
+        (20, 30),
+        (4.0, -6.0, 28.0, 10.0),
+    ),
+    "teacher twice as fine": (
+        (64, 96),
+        (0.0, -12.8, 38.4, 12.8),
+        (32, 48),
+        (0.0, -12.8, 38.4, 12.8),
+    ),
     "teacher coarser": ((16, 24), (0.0, -12.8, 38.4, 12.8), (32, 40), (2.0, -10.0, 34.0, 10.0)),
     "odd fine grid": ((65, 97), (0.0, -13.0, 38.8, 13.0), (20, 31), (1.0, -12.0, 38.0, 12.0)),
 }
@@ -28,7 +38,10 @@ PAIRS = {
 @pytest.mark.parametrize("case", PAIRS)
 def test_resampled_cells_hold_their_own_metres(case):
     shape_t, extent_t, shape_s, extent_s = PAIRS[case]
-    teacher, student = FeatureSpec(2, "map", shape_t, extent_t), FeatureSpec(2, "map", shape_s, extent_s)
+    teacher, student = (
+        FeatureSpec(2, "map", shape_t, extent_t),
+        FeatureSpec(2, "map", shape_s, extent_s),
+    )
     resample = MetricResample(teacher, student)
     ours, want = resample(field(teacher)), field(student)
     x0, y0, x1, y1 = extent_t

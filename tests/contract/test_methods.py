@@ -28,14 +28,19 @@ def build(method, family, same=False):
     if method.get("variant") == "bev":
         options = options | dict(queries=20)
     teacher = make() if same else make(width=0.5)
-    model = Distiller(make(), dict(teacher=dict(type="Frozen", checkpoint=None, model=teacher)),
-                      copy.deepcopy(method) | options)
+    model = Distiller(
+        make(),
+        dict(teacher=dict(type="Frozen", checkpoint=None, model=teacher)),
+        copy.deepcopy(method) | options,
+    )
     model.init_weights()
     return model
 
 
 def kd_losses(model, data):
-    return {k: v for k, v in toy.loss(model, data).items() if k.startswith("kd.") and k.endswith("loss")}
+    return {
+        k: v for k, v in toy.loss(model, data).items() if k.startswith("kd.") and k.endswith("loss")
+    }
 
 
 def data_for(family, **options):
@@ -46,7 +51,9 @@ def test_every_card_is_complete_and_registered():
     assert set(cards()) == {name for name in METHODS.module_dict}
     for name, card in cards().items():
         assert card.name == name
-        assert all((card.title, card.venue, card.paper, card.idea, card.equation, card.source, card.needs))
+        assert all(
+            (card.title, card.venue, card.paper, card.idea, card.equation, card.source, card.needs)
+        )
         assert card.scheme in ("offline", "online", "self")
         assert set(card.source) <= {"logit", "feature", "similarity"}
         assert card.status
@@ -63,7 +70,9 @@ def test_method_trains_the_student_and_never_the_teacher(variant, family):
     assert losses
     assert all(torch.isfinite(v) and v >= 0 for v in losses.values())
     sum(losses.values()).backward()
-    reached = [p for p in model.student.parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    reached = [
+        p for p in model.student.parameters() if p.grad is not None and p.grad.abs().sum() > 0
+    ]
     assert reached
     assert all(p.grad is not None for p in model.terms.parameters())
     assert all(p.grad is None for p in teacher.parameters())

@@ -46,12 +46,17 @@ def test_gaussian_equals_the_heat_map_of_mmdet3d(shape):
 
     extent = (0.0, -39.68, 69.12, 39.68)
     generator = torch.Generator().manual_seed(0)
-    low, high = torch.tensor([0.0, -39.0, -1, 0.5, 0.5, 1, -3]), torch.tensor([69.0, 39.0, 0, 9, 3, 3, 3])
+    low, high = (
+        torch.tensor([0.0, -39.0, -1, 0.5, 0.5, 1, -3]),
+        torch.tensor([69.0, 39.0, 0, 9, 3, 3, 3]),
+    )
     boxes = low + torch.rand((40, 7), generator=generator) * (high - low)
     heat = torch.zeros(shape)
     cell = ((extent[2] - extent[0]) / shape[1], (extent[3] - extent[1]) / shape[0])
     for box in boxes:
         radius = max(2, int(gaussian_radius((box[4] / cell[1], box[3] / cell[0]), 0.1)))
-        centre = torch.tensor([int((box[0] - extent[0]) / cell[0]), int((box[1] - extent[1]) / cell[1])])
+        centre = torch.tensor(
+            [int((box[0] - extent[0]) / cell[0]), int((box[1] - extent[1]) / cell[1])]
+        )
         draw_heatmap_gaussian(heat, centre, radius)
     torch.testing.assert_close(gaussian_mask([boxes], extent, shape, 0.1, 2)[0, 0], heat)

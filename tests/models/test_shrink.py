@@ -14,7 +14,9 @@ CENTER_VOXEL = "mmdet3d::_base_/models/centerpoint_voxel01_second_secfpn_nus.py"
 
 
 @pytest.mark.parametrize("width, ratio", [(0.5, 4), (0.25, 16)])
-@pytest.mark.parametrize("config", [toy.POINTPILLARS, "kd3d::_base_/models/centerpoint_pillar016_kitti.py"])
+@pytest.mark.parametrize(
+    "config", [toy.POINTPILLARS, "kd3d::_base_/models/centerpoint_pillar016_kitti.py"]
+)
 def test_parameters_shrink_with_the_square_of_the_width(config, width, ratio):
     full = parameters(build_detector(dict(config=config)))
     small = parameters(build_detector(dict(config=config, shrink=dict(width=width))))
@@ -48,10 +50,14 @@ def test_shrunk_detectors_run_on_the_cpu(family, change):
     assert len(found) == 2
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(width=0), "wanted a factor"), (dict(width=1.5), "wanted a factor"),
-    (dict(voxel_m=0.3), "multiples of"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(width=0), "wanted a factor"),
+        (dict(width=1.5), "wanted a factor"),
+        (dict(voxel_m=0.3), "multiples of"),
+    ],
+)
 def test_impossible_sizes_are_refused(change, message):
     with pytest.raises(UserError, match=message):
         shrink_model(toy.centerpoint(), **change)

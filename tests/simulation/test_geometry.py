@@ -14,7 +14,7 @@ from kd3d.simulation.calibration import (
     lidar_pose,
     rig,
 )
-from kd3d.simulation.camera import photograph, pixel_rays
+from kd3d.simulation.camera import photograph, pixel_faces, pixel_rays
 from kd3d.simulation.labels import hidden_share, label_frame, outline
 from kd3d.simulation.lidar import MIN_RANGE_M, beam_elevations, sweep
 from kd3d.simulation.materials import Material, Palette
@@ -155,6 +155,16 @@ def test_camera_depth_agrees_with_the_lidar(frame):
     assert seen.sum() > 10_000
     assert np.median(difference) < 0.04
     assert (difference < 0.3).mean() > 0.9
+
+
+def test_sparse_casting_sees_what_every_pixel_sees(frame):
+    scene, _, view = frame
+    tracer = Tracer(scene.vertices, scene.faces)
+    distance, face = tracer.cast(*pixel_rays())
+    assert (pixel_faces(tracer).reshape(-1) != face).mean() < 0.005
+    both = np.isfinite(distance) & np.isfinite(view.depth.reshape(-1))
+    wrong = np.abs(distance[both] - view.depth.reshape(-1)[both]) > 0.01
+    assert wrong.mean() < 0.005
 
 
 def test_beams_are_two_blocks():

@@ -32,7 +32,9 @@ def test_weights_load_strictly(weights):
         Frozen(str(weights), model=toy.pointpillars())
 
 
-@pytest.mark.parametrize("meta", [{"mmdet3d_version": "0.17.1"}, {"config": "mmdet3d_version = '0.18.0'"}])
+@pytest.mark.parametrize(
+    "meta", [{"mmdet3d_version": "0.17.1"}, {"config": "mmdet3d_version = '0.18.0'"}]
+)
 def test_old_yaw_convention_is_refused(weights, meta):
     checkpoint = torch.load(weights, weights_only=True)
     torch.save(checkpoint | {"meta": meta}, weights)

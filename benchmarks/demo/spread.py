@@ -1,0 +1,72 @@
+"""How much the demo's gain varies with the seed: student runs over seeds, one teacher, one data set.
+
+Usage: python benchmarks/demo/spread.py [--seeds 5] [--out work_dirs/demo]
+
+Runs what is missing, so it can be stopped and continued. Writes benchmarks/demo/spread.json, which
+`kd3d demo` states beside its single-seed gain. All data are simulated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from kd3d.engine import provenance
+from kd3d.engine.demo import run_demo, run_students
+from kd3d.fileio import write_json
+from kd3d.report.record import RunRecord
+from kd3d.report.verdict import METRICS
+
+
+def main() -> None:
+    """Run all seeds and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/demo"))
+    arguments = parser.parse_args()
+    run_demo(arguments.out)
+    rows = []
+    for seed in range(arguments.seeds):
+        folder = arguments.out if seed == 0 else arguments.out / f"seed{seed}"
+        if seed:
+            run_students(arguments.out, folder, seed)
+        runs = {name: RunRecord.load(folder / name) for name in ("baseline", "distilled")}
+        values = {
+            key: {name: read(run) for name, run in runs.items()}
+            for key, (_, read) in METRICS.items()
+        }
+        seconds = {name: run.wall_time_s["train"] for name, run in runs.items()}
+        rows.append(
+            {"seed": seed, "ap": values, "train_s": seconds, "commit": runs["distilled"].commit}
+        )
+    table = {}
+    for key in METRICS:
+        gains = [row["ap"][key]["distilled"] - row["ap"][key]["baseline"] for row in rows]
+        table[key] = {
+            "mean": statistics.mean(gains),
+            "sd": statistics.stdev(gains),
+            "n": len(gains),
+            "se": statistics.stdev(gains) / len(gains) ** 0.5,
+            "gains": gains,
+            "source": f"{len(gains)} seeds of the demo, simulated data, benchmarks/demo/spread.json",
+        }
+    teacher = RunRecord.load(arguments.out / "teacher")
+    target = Path(__file__).with_name("spread.json")
+    write_json(
+        target,
+        {
+            "what": "gain of the distilled over the baseline student of the same seed, simulated data",
+            "command": f"python benchmarks/demo/spread.py --seeds {arguments.seeds}",
+            "teacher": {key: read(teacher) for key, (_, read) in METRICS.items()},
+            "gain_spread": table,
+            "runs": rows,
+            "machine": provenance.machine(),
+            "versions": provenance.versions(),
+        },
+    )
+    print(target)
+
+
+if __name__ == "__main__":
+    main()
