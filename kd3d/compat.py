@@ -41,8 +41,8 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
         UserError: Missing or truncated file, or one that holds objects outside the allow-list.
     """
     try:
-        with torch.serialization.safe_globals(_allowed_globals()):
-            value = torch.load(path, map_location="cpu", weights_only=True)
+        allow_resume()
+        value = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError):
         raise UserError("file not found", path, "train it first, or correct the path") from None
     except pickle.UnpicklingError as error:
@@ -59,9 +59,9 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
 
 
 def restore_numpy_names() -> None:
-    """Give numpy 1.24 to 1.26 the name that mmdet3d 1.4's ``ObjectSample`` uses (back in numpy 2)."""
+    """Give numpy 1.24 to 1.26 the name ``np.long``, which mmdet3d's ``ObjectSample`` uses."""
     if not hasattr(np, "long"):
-        np.long = np.int64
+        vars(np)["long"] = np.int64
 
 
 def use_available_device(model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""How much the demo's gain varies with the seed: student runs over seeds, one teacher, one data set.
+"""How the demo's gain varies with the seed: students over seeds, one teacher, one data set.
 
 Usage: python benchmarks/demo/spread.py [--seeds 5] [--out work_dirs/demo]
 
@@ -49,14 +49,14 @@ def main() -> None:
             "n": len(gains),
             "se": statistics.stdev(gains) / len(gains) ** 0.5,
             "gains": gains,
-            "source": f"{len(gains)} seeds of the demo, simulated data, benchmarks/demo/spread.json",
+            "source": f"{len(gains)} seeds of the demo (simulated), benchmarks/demo/spread.json",
         }
     teacher = RunRecord.load(arguments.out / "teacher")
     target = Path(__file__).with_name("spread.json")
     write_json(
         target,
         {
-            "what": "gain of the distilled over the baseline student of the same seed, simulated data",
+            "what": "gain of the distilled over the baseline student, same seed, simulated data",
             "command": f"python benchmarks/demo/spread.py --seeds {arguments.seeds}",
             "teacher": {key: read(teacher) for key, (_, read) in METRICS.items()},
             "gain_spread": table,

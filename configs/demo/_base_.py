@@ -1,4 +1,4 @@
-# Data and budget of the demo: simulated KITTI, 12 epochs of 300 frames, batch 4.
+# Data and budget of the demo: simulated KITTI, 8 epochs of 200 frames, batch 4.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/kitti-3d-3class.py']
 data_root = 'data/kitti/'
 class_names = ['Pedestrian', 'Cyclist', 'Car']
@@ -39,7 +39,7 @@ val_dataloader = None
 val_evaluator = None
 val_cfg = None
 test_cfg = dict()
-epochs = 12
+epochs = 8
 lr = 4e-3
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
 optim_wrapper = dict(

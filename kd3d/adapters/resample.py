@@ -31,10 +31,15 @@ class MetricResample(nn.Module):
 
     def __init__(self, source: FeatureSpec, target: FeatureSpec, where: str = "adapter") -> None:
         super().__init__()
-        if not (source.is_bev and target.is_bev):
+        if (
+            source.shape is None
+            or source.extent_m is None
+            or source.cell_m is None
+            or target.shape is None
+            or target.extent_m is None
+            or target.cell_m is None
+        ):
             raise UserError(f"cannot align {source} with {target}: no metric extent", where)
-        assert source.shape and source.extent_m and source.cell_m
-        assert target.shape and target.extent_m and target.cell_m
         self.pool = (
             max(1, int(target.cell_m[1] // source.cell_m[1])),
             max(1, int(target.cell_m[0] // source.cell_m[0])),

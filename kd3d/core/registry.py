@@ -1,10 +1,7 @@
-"""Registries of what a config can name, and the scan that fills them."""
+"""Registries of what a config can name."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from importlib.metadata import entry_points
 from typing import Any
 
 from mmengine.registry import Registry
@@ -14,32 +11,6 @@ from kd3d.errors import UserError, did_you_mean
 METHODS = Registry("kd3d method")
 TERMS = Registry("kd3d term")
 TEACHERS = Registry("kd3d teacher")
-
-
-def register_all() -> None:
-    """Import every module that registers something: methods, teachers, hooks, transforms, metrics.
-
-    Outside packages register through the entry-point group ``kd3d.methods``.
-    """
-    import kd3d.methods
-    import kd3d.teachers
-    from kd3d import compat
-
-    compat.restore_numpy_names()
-
-    for package in (kd3d.methods, kd3d.teachers):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
-    for name in (
-        "core.distiller",
-        "core.term",
-        "engine.hooks",
-        "data.transforms",
-        "evaluation.kitti_metric",
-    ):
-        importlib.import_module(f"kd3d.{name}")
-    for entry in entry_points(group="kd3d.methods"):
-        entry.load()
 
 
 def build(registry: Registry, config: dict[str, Any], where: str, **defaults: Any) -> Any:

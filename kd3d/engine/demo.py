@@ -17,13 +17,14 @@ from kd3d.teachers.certificate import certificate_path, check_certificate, file_
 
 CONFIGS = Path(kd3d.__file__).parents[1] / "configs" / "demo"
 MINIMUM = {"Car_3D_AP40_moderate_loose": 30.0}
+VAL_SHARE = 0.375
 METHOD = "response+fitnets"
 SPREAD = Path(kd3d.__file__).parents[1] / "benchmarks" / "demo" / "spread.json"
 
 
 def run_demo(
     out: Path,
-    frames: int = 500,
+    frames: int = 320,
     seed: int = 0,
     data_seed: int = 0,
     options: list[str] | None = None,
@@ -33,7 +34,7 @@ def run_demo(
 
     Args:
         out: Work folder; data go to ``<out>/data``.
-        frames: Simulated frames, three fifths of them for training.
+        frames: Simulated frames, five eighths of them for training.
         seed: Of the models: initialisation, data order and augmentation.
         data_seed: Of the simulated data.
         options: Config overrides for all three trainings.
@@ -98,7 +99,7 @@ def _make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, An
         "simulate KITTI frames",
         key,
         [data / "training"],
-        lambda: simulate_kitti(data, frames, seed, overwrite=True),
+        lambda: simulate_kitti(data, frames, seed, val_share=VAL_SHARE, overwrite=True),
     )
     steps.run(
         "prepare them for mmdet3d",

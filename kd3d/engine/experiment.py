@@ -13,8 +13,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from kd3d.core.registry import register_all
 from kd3d.engine import provenance
+from kd3d.engine.register import register_all
 from kd3d.engine.runner import load_config, load_student, test, train
 from kd3d.evaluation.efficiency import measure
 from kd3d.fileio import read_json, write_json, write_text

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from kd3d import compat
 from kd3d.core.portable import student_state
-from kd3d.core.registry import register_all
+from kd3d.engine.register import register_all
 from kd3d.errors import UserError, did_you_mean
 from kd3d.fileio import atomic_path, write_text
 from kd3d.models.source import resolve_detector
@@ -129,6 +129,7 @@ def train(config: Config, resume: bool = False) -> Path:
         ``<work_dir>/student.pth``, plain tensors with the stock detector's keys; beside it
         ``student_config.py`` with the stock model dict.
     """
+    config = config.copy()
     config.resume = resume
     hooks = [hook for hook in config.get("custom_hooks", []) if hook["type"] != "ProgressHook"]
     config.custom_hooks = [*hooks, dict(type="ProgressHook", label=config.get("quiet"))]
@@ -139,6 +140,8 @@ def train(config: Config, resume: bool = False) -> Path:
 
 def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     """Evaluate a checkpoint on the config's test set; teachers are neither built nor needed."""
+    config = config.copy()
+    config.resume = False
     if config.model.get("type") == "Distiller":
         config.model = dict(type="Distiller", student=config.model.student)
     for unused in (

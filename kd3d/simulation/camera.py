@@ -194,8 +194,8 @@ def _texture(scene: Scene, face: np.ndarray, points: np.ndarray) -> np.ndarray:
     facade = face[pixel]
     place, normal = points[pixel], scene.normals[facade]
     u = np.where(np.abs(normal[:, 1]) > 0.5, place[:, 0], place[:, 1])
-    column, storey = u / 2.6 % 1.0, (place[:, 2] + 1.65) / 3.0 % 1.0
-    across, up = np.abs(column - 0.5), np.abs(storey - 0.55)
+    bay, storey = u / 2.6 % 1.0, (place[:, 2] + 1.65) / 3.0 % 1.0
+    across, up = np.abs(bay - 0.5), np.abs(storey - 0.55)
     upright = np.abs(normal[:, 2]) < 0.5
     window = (across < 0.22) & (up < 0.25) & upright
     frame = (across < 0.25) & (up < 0.29) & ~window & upright

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +76,8 @@ def simulate_kitti(
     """Make a simulated data set in KITTI's object layout; frames that are there are kept.
 
     The same seed and spec give the same bytes for frame n, whatever the number of frames or
-    workers. The first frames are the training split, the rest validation.
+    workers. The first frames are the training split, the rest validation. Workers are fresh
+    processes, so a script that calls this needs `if __name__ == "__main__":`.
 
     Args:
         out: The folder to make; new, empty, or one this function made.
@@ -151,9 +154,14 @@ def _run(jobs: list[FrameJob], workers: int) -> None:
         for _ in track(map(make_frame, jobs), label, total=len(jobs)):
             pass
         return
-    with _one_thread_each(), multiprocessing.get_context("spawn").Pool(workers) as pool:
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), context.Pool(workers, _leave_interrupts_to_parent) as pool:
         for _ in track(pool.imap_unordered(make_frame, jobs, chunksize=2), label, total=len(jobs)):
             pass
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -183,6 +191,9 @@ def _check(frames: int, seed: int, test_frames: int, val_share: float, workers: 
         raise UserError(f"share {val_share}", "--val-share", "give 0 up to below 1")
     if workers < 1:
         raise UserError(f"{workers} workers", "--workers", "give 1 or more")
+    for module in ("open3d", "cv2"):
+        if importlib.util.find_spec(module) is None:
+            raise UserError(f"{module} is not installed", "kd3d simulate", "run `make setup`")
 
 
 def _claim_folder(root: Path, seed: int, spec: ScenarioSpec, overwrite: bool) -> None:

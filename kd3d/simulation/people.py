@@ -180,7 +180,7 @@ def _arm(shoulder, swing_rad: float, bend_rad: float) -> list[Mesh]:
 def _knee(hip: np.ndarray, ankle: np.ndarray, upper_m: float, lower_m: float) -> np.ndarray:
     """Place the knee in front of the line hip-ankle so that both bones keep their lengths."""
     line = ankle - hip
-    distance = min(np.linalg.norm(line), upper_m + lower_m - 1e-3)
+    distance = min(float(np.linalg.norm(line)), upper_m + lower_m - 1e-3)
     axis = line / np.linalg.norm(line)
     along = (upper_m**2 - lower_m**2 + distance**2) / (2 * distance)
     forward = np.array([1.0, 0, 0]) - axis[0] * axis

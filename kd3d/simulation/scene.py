@@ -143,7 +143,7 @@ class SceneBuilder:
         d: float,
         turn_rad: float,
         palette: Palette,
-        scale: Sequence[float] = (1, 1, 1),
+        scale: Sequence[float] | np.ndarray = (1, 1, 1),
         kind: str | None = None,
     ) -> None:
         """Stand a mesh on the ground at (s, d), turned from the road's direction.

@@ -56,7 +56,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.frames = 0
-        self.values: dict[str, list[float]] = defaultdict(list)
+        self.values: dict[str, list[Any]] = defaultdict(list)
         self.ranges = np.zeros(len(RANGE_EDGES_M) - 1)
         self.counts: dict[str, int] = defaultdict(int)
 

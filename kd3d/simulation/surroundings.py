@@ -177,8 +177,8 @@ def _place_furniture(builder: SceneBuilder, clutter: float) -> None:
                 0.0 if at_kerb and side < 0 else np.pi if at_kerb else -side * np.pi / 2
             )
             mesh = scenery.furniture_template(kind)
-            low, high = mesh.bounds
-            if road.in_crossing(s, 1.0) or not builder.claim(s, d, turn, *(high - low)[:2], 0.1):
+            length, width, _ = mesh.bounds[1] - mesh.bounds[0]
+            if road.in_crossing(s, 1.0) or not builder.claim(s, d, turn, length, width, 0.1):
                 continue
             builder.add(mesh, s, d, turn, Palette({Material.PLASTIC: random_rgb(rng, 0.03, 0.2)}))
     for _ in range(rng.poisson(2.0 * clutter)):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from kd3d.core.distiller import Distiller
-from kd3d.core.registry import METHODS, register_all
+from kd3d.core.registry import METHODS
+from kd3d.engine.register import register_all
 from kd3d.methods import cards
 from tests import toy
 
@@ -48,7 +49,7 @@ def data_for(family, **options):
 
 
 def test_every_card_is_complete_and_registered():
-    assert set(cards()) == {name for name in METHODS.module_dict}
+    assert set(cards()) == set(METHODS.module_dict)
     for name, card in cards().items():
         assert card.name == name
         assert all(

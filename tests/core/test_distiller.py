@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import MODELS
 
 from kd3d.core.distiller import Distiller
-from kd3d.core.registry import register_all
+from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.models.source import build_detector
 from tests import toy

@@ -1,10 +1,9 @@
 """Which weights a teacher may have."""
 
+import pytest
 import torch
 
-import pytest
-
-from kd3d.core.registry import register_all
+from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.models.source import build_detector
 from kd3d.teachers.certificate import check_certificate, write_certificate
@@ -26,7 +25,7 @@ def test_weights_load_strictly(weights):
     teacher = Frozen(str(weights), model=toy.centerpoint())
     saved = torch.load(weights, weights_only=True)["state_dict"]
     assert all(torch.equal(v, saved[k]) for k, v in teacher.model.state_dict().items())
-    with pytest.raises(UserError, match="another architecture .* shape"):
+    with pytest.raises(UserError, match=r"another architecture .* shape"):
         Frozen(str(weights), model=toy.centerpoint(width=0.5))
     with pytest.raises(UserError, match="missing"):
         Frozen(str(weights), model=toy.pointpillars())

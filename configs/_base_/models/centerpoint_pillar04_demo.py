@@ -6,7 +6,7 @@ norm_cfg = dict(type='BN', eps=1e-3, momentum=0.05)
 model = dict(
     data_preprocessor=dict(
         voxel_layer=dict(
-            max_num_points=16,
+            max_num_points=8,
             point_cloud_range=point_cloud_range,
             voxel_size=voxel_size,
             max_voxels=(8000, 8000))),
@@ -26,6 +26,7 @@ model = dict(
     pts_bbox_head=dict(
         in_channels=192,
         norm_cfg=dict(type='BN2d', momentum=0.05),
+        share_conv_channel=32,
         separate_head=dict(head_conv=32),
         bbox_coder=dict(
             pc_range=point_cloud_range[:2], voxel_size=voxel_size[:2], max_num=100,

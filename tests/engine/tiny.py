@@ -1,0 +1,29 @@
+"""A tiny prepared KITTI set and the options that make the demo's models run on it in seconds."""
+
+from pathlib import Path
+
+from kd3d.data.kitti_prepare import prepare_kitti
+from tests.data.kitti_tiny import make_kitti
+from tests.paths import ROOT
+
+DEMO = ROOT / "configs" / "demo"
+QUICK = [
+    "train_cfg.max_epochs=2",
+    "param_scheduler.total_steps=2",
+    "default_hooks.checkpoint.interval=1",
+    "default_hooks.logger.interval=1",
+    "train_dataloader.batch_size=3",
+]
+
+
+def prepared(root: Path) -> Path:
+    """Make the folder: train 3 frames, one of them without objects; val 1 frame."""
+    make_kitti(root)
+    prepare_kitti(root, pictures=False)
+    return root
+
+
+def words(command: str, config: str | Path, *more: object, options: list[str] = QUICK) -> list[str]:
+    """Return the arguments of ``kd3d train`` or ``kd3d test``."""
+    listed = [word for option in options for word in ("--cfg-options", option)]
+    return [command, str(config), *map(str, more), *listed]
