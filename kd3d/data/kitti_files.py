@@ -298,29 +298,3 @@ def read_points(path: PathLike) -> np.ndarray:
 def write_points(path: PathLike, points: np.ndarray) -> None:
     """Write (N, 4) points as little-endian float32, atomically."""
     write_bytes(path, np.ascontiguousarray(points, dtype="<f4").tobytes())
-
-
-def lidar_boxes(labels: Labels, calibration: Calibration) -> np.ndarray:
-    """Return (N, 7) LiDAR-frame boxes [x, y, z_bottom, dx, dy, dz, yaw] in metres and radians.
-
-    dx is the length, along the heading; yaw is counter-clockwise from the x axis. DontCare rows
-    give meaningless boxes; filter them before.
-    """
-    rect = np.column_stack([labels.location, np.ones(len(labels))])
-    centres = rect @ np.linalg.inv(calibration.lidar_to_rect).T
-    height, width, length = labels.dimensions.T if len(labels) else np.zeros((3, 0))
-    yaw = -labels.rotation_y - np.pi / 2
-    yaw = np.arctan2(np.sin(yaw), np.cos(yaw))
-    return np.column_stack([centres[:, :3], length, width, height, yaw]).astype(np.float64)
-
-
-def points_in_image(
-    points: np.ndarray, calibration: Calibration, width: int, height: int
-) -> np.ndarray:
-    """Return a (N,) bool mask of the LiDAR points that project into the image, in front of it."""
-    homogeneous = np.column_stack([points[:, :3], np.ones(len(points))])
-    pixels = homogeneous @ calibration.lidar_to_image.T
-    depth = pixels[:, 2]
-    safe = np.where(depth > 0, depth, 1.0)
-    u, v = pixels[:, 0] / safe, pixels[:, 1] / safe
-    return (depth > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)

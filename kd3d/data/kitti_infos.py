@@ -12,15 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kd3d.data.kitti_files import (
-    Calibration,
-    Labels,
-    lidar_boxes,
-    points_in_image,
-    read_calibration,
-    read_labels,
-    read_points,
-)
+from kd3d.data.kitti_files import Calibration, Labels, read_calibration, read_labels, read_points
+from kd3d.data.kitti_geometry import lidar_boxes, points_in_boxes, points_in_image
 from kd3d.data.kitti_layout import Frame
 from kd3d.errors import UserError
 
@@ -117,24 +110,6 @@ def build_frame(frame: Frame) -> BuiltFrame:
             )
             object_points.append(own)
     return BuiltFrame(info, reduced, objects, object_points)
-
-
-def points_in_boxes(points: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
-    """Return for each (7,) LiDAR box a (N,) bool mask of the points strictly inside it."""
-    masks = []
-    for x, y, z, length, width, height, yaw in boxes.astype(np.float64):
-        # a cheap cut first: only few of the points are near
-        dx, dy = points[:, 0] - x, points[:, 1] - y
-        mask = dx * dx + dy * dy <= (length * length + width * width) / 4
-        near = np.flatnonzero(mask)
-        cos, sin, dz = np.cos(yaw), np.sin(yaw), points[near, 2] - z
-        along = cos * dx[near] + sin * dy[near]
-        across = cos * dy[near] - sin * dx[near]
-        mask[near] = (
-            (np.abs(along) < length / 2) & (np.abs(across) < width / 2) & (dz > 0) & (dz < height)
-        )
-        masks.append(mask)
-    return masks
 
 
 def difficulties(labels: Labels) -> np.ndarray:

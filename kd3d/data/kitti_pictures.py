@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kd3d.data.kitti_files import lidar_boxes, read_calibration, read_labels, read_points
+from kd3d.data.kitti_files import read_calibration, read_labels, read_points
+from kd3d.data.kitti_geometry import lidar_boxes
 from kd3d.data.kitti_layout import Frame, KittiSource
 
 _COUNT = 3

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from kd3d.data.kitti_files import Labels, PathLike
-from kd3d.errors import UserError
+from kd3d.data.kitti_files import Labels
+from kd3d.data.kitti_geometry import png_size
 
 NEAR_M = 0.1  # nothing nearer to the camera than this is projected
 # Corners of a unit box: along the heading, height, across; then the twelve edges between them.
@@ -35,15 +34,6 @@ class FrameGeometry:
     camera_to_image: np.ndarray
     width_px: int
     height_px: int
-
-
-def png_size(path: PathLike) -> tuple[int, int]:
-    """Return width and height in pixels from a PNG file's header."""
-    with open(path, "rb") as file:
-        head = file.read(24)
-    if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n":
-        raise UserError("not a PNG image", path, "copy it again")
-    return struct.unpack(">II", head[16:24])
 
 
 def lidar_to_camera_boxes(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:

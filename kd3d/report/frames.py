@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kd3d.data.kitti_files import (
-    CLASSES,
-    Calibration,
-    lidar_boxes,
-    read_calibration,
-    read_labels,
-    read_points,
-)
+from kd3d.data.kitti_files import CLASSES, Calibration, read_calibration, read_labels, read_points
+from kd3d.data.kitti_geometry import lidar_boxes
 from kd3d.report.record import PREDICTIONS, RunRecord
 
 if TYPE_CHECKING:

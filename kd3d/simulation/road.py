@@ -165,7 +165,10 @@ def random_road(
     """Draw a road for "town", "suburb" or "country"."""
     country = environment == "country"
     lanes = 2 if environment == "town" and rng.random() < 0.25 else 1
-    parked = tuple(bool(rng.random() < parked_chance) and not country for _ in range(2))
+    parked = (
+        bool(rng.random() < parked_chance) and not country,
+        bool(rng.random() < parked_chance) and not country,
+    )
     lane_zone = lanes * LANE_M
     half_width = lane_zone + (2.1 if any(parked) else rng.uniform(0.1, 0.9))
     pavement = 0.0 if country else rng.uniform(1.8, 4.0)

@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kd3d.data.kitti_files import (
     Calibration,
     Labels,
-    lidar_boxes,
-    points_in_image,
     read_calibration,
     read_labels,
     read_points,
 )
+from kd3d.data.kitti_geometry import lidar_boxes, png_size, points_in_boxes, points_in_image
 from kd3d.errors import UserError
 
 RANGE_EDGES_M = (0, 5, 10, 20, 30, 40, 50, 60, 80, 120)
 CAR_EDGES_M = (0, 10, 20, 30, 40, 60, 80)
 COUNTED = ("Car", "Van", "Truck", "Pedestrian", "Cyclist", "DontCare")
 Table = dict[str, str]
-
-
-def points_in_box(points: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return a (N,) bool mask of the points inside one box.
-
-    Args:
-        points: (N, >=3) x, y, z in metres.
-        box: (7,) x, y, z_bottom, dx, dy, dz, yaw in metres and radians.
-    """
-    offset = points[:, :3].astype(np.float64) - box[:3]
-    cos, sin = np.cos(box[6]), np.sin(box[6])
-    along, across = offset[:, 0] * cos + offset[:, 1] * sin, offset[:, 1] * cos - offset[:, 0] * sin
-    inside = (np.abs(along) <= box[3] / 2) & (np.abs(across) <= box[4] / 2)
-    return inside & (offset[:, 2] >= 0) & (offset[:, 2] <= box[5])
-
-
-def png_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return (width, height) from a PNG file's header, without decoding it."""
-    with open(path, "rb") as file:
-        head = file.read(24)
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 24:
-        raise UserError("not a PNG file", path, "copy it again")
-    return struct.unpack(">II", head[16:24])
 
 
 class Collector:
@@ -77,11 +53,12 @@ class Collector:
 
     def _add_objects(self, points: np.ndarray, labels: Labels, calibration: Calibration) -> None:
         height_px = labels.bbox[:, 3] - labels.bbox[:, 1]
-        for i, box in enumerate(lidar_boxes(labels, calibration)):
+        boxes = lidar_boxes(labels, calibration)
+        for i, (box, mask) in enumerate(zip(boxes, points_in_boxes(points, boxes))):
             name = labels.name[i]
             self.values[f"{name} px"].append(height_px[i])
             self.values[f"{name} size"].append(tuple(labels.dimensions[i]))
-            inside = int(points_in_box(points, box).sum())
+            inside = int(mask.sum())
             self.values[f"{name} inside"].append(inside)
             if name == "Car":
                 distance = np.hypot(box[0], box[1])

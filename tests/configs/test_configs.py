@@ -1,6 +1,4 @@
-"""Every config in configs/ builds, trains and predicts on a made-up batch in its own range."""
-
-import copy
+"""Every config builds, trains and predicts on made-up points in its own range, at full size."""
 
 import pytest
 import torch
@@ -21,52 +19,117 @@ FOLDER = ROOT / "configs"
 NAMES = sorted(
     str(path.relative_to(FOLDER))
     for path in FOLDER.rglob("*.py")
-    if not any(part.startswith("_") for part in path.relative_to(FOLDER).parts)
+    if not str(path.relative_to(FOLDER)).startswith("_") and not path.stem.startswith("_")
 )
-KITTI = ("pointpillars", "centerpoint-pillar")
-LIGHT = [name for name in NAMES if not name.startswith("teachers/")]
+FAMILIES = {"pointpillars": 7, "centerpoint-pillar": 9}  # values of a box in training
+
+
+@pytest.fixture(scope="module")
+def kitti(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("kitti"))
+
+
+def flat(losses):
+    for value in losses.values():
+        yield from value if isinstance(value, list) else [value]
 
 
 def build(name):
-    """The config's distiller; the teacher has random weights and graphs are small."""
-    torch.manual_seed(0)
-    model = load_config(FOLDER / name).model
-    for teacher in (model.get("teachers") or {}).values():
+    """The config's distiller; its teacher has random weights, its graphs are few and small."""
+    config = load_config(FOLDER / name).model
+    for teacher in (config.get("teachers") or {}).values():
         teacher.checkpoint = None
     if name.startswith("pointdistiller/"):
-        model.method.update(queries=50, neighbours=8)
-    return MODELS.build(model)
+        config.method.update(queries=100, neighbours=8)
+    torch.manual_seed(0)
+    return MODELS.build(config)
 
 
-def batch_for(model, monkeypatch, seed):
-    voxels = model.student.data_preprocessor.voxel_layer
-    monkeypatch.setattr(toy, "RANGE", list(voxels.point_cloud_range))
-    return toy.batch(samples=1, seed=seed, box_dim=9 if "Center" in type(model.student).__name__ else 7)
-
-
-def parameters(name):
-    return sum(p.numel() for p in build_detector(load_config(FOLDER / name).model.student).parameters())
+def made_up(model, monkeypatch, seed):
+    layer = model.student.data_preprocessor.voxel_layer
+    monkeypatch.setattr(toy, "RANGE", list(layer.point_cloud_range))
+    box_dim = 9 if type(model.student).__name__ == "CenterPoint" else 7
+    return toy.batch(samples=1, seed=seed, box_dim=box_dim)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_config_trains_and_predicts(name, monkeypatch):
     model = build(name)
-    if name.startswith("teachers/"):
-        model.student.backbone_frozen = None  # placeholder
+    assert bool(model.terms) == bool(model.teachers)
     model.init_weights()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
-    before = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for step in range(2):
-        losses = toy.loss(model, batch_for(model, monkeypatch, step))
-        assert all(torch.isfinite(v).all() for v in _flat(losses)), losses
+        losses = toy.loss(model, made_up(model, monkeypatch, step))
+        assert all(torch.isfinite(value).all() for value in flat(losses)), losses
         optimizer.zero_grad()
         toy.total(losses).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    assert any(key.startswith("kd.") for key in losses) == bool(model.terms)
-    weights = [k for k, _ in model.student.named_parameters() if "vel" not in k]
-    assert all(not torch.equal(before[k], model.state_dict()[k]) for k in weights if "bias" not in k)
+    assert all(losses[f"kd.{term}.loss"] > 0 for term in model.terms)
+    weights = {k: p for k, p in model.named_parameters() if "weight" in k and ".vel." not in k}
+    assert not [k for k, p in weights.items() if p.grad is None or not p.grad.any()]
     model.eval()
-    data = model.data_preprocessor(batch_for(model, monkeypatch, 3), False)
     with torch.no_grad():
+        data = model.data_preprocessor(made_up(model, monkeypatch, 2), False)
         found = model(**data, mode="predict")[0].pred_instances_3d
-    assert len(found.bboxes_3d) == len(found.scores_3d)
+    assert len(found.bboxes_3d) == len(found.scores_3d) == len(found.labels_3d)
+    assert torch.isfinite(found.bboxes_3d.tensor).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_students_have_a_fourth_and_a_sixteenth_of_the_parameters(family):
+    def count(name):
+        model = build_detector(load_config(FOLDER / name).model.student)
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    teacher = count(f"teachers/{family}_kitti.py")
+    for times in (4, 16):
+        student = count(f"baseline/{family}-{times}x_kitti.py")
+        assert teacher / student == pytest.approx(times, rel=0.05)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_names_say_what_a_config_holds(family):
+    """<method>/<student>_<teacher>_kitti.py: that method, that student, that teacher."""
+    for method in ("response", "fitnets", "pointdistiller"):
+        for times in (4, 16):
+            config = load_config(FOLDER / method / f"{family}-{times}x_{family}_kitti.py")
+            baseline = load_config(FOLDER / "baseline" / f"{family}-{times}x_kitti.py")
+            assert config.model.method.type == method
+            assert config.model.student == baseline.model.student
+            assert config.model.teachers.teacher.config == f"kd3d::teachers/{family}_kitti.py"
+            for key in ("optim_wrapper", "param_scheduler", "train_cfg", "train_dataloader"):
+                assert config[key] == baseline[key], key
+
+
+@pytest.mark.parametrize("family, box_dim", FAMILIES.items())
+def test_training_data_of_a_real_config(family, box_dim, kitti):
+    """The whole augmentation runs, with objects pasted from the data base."""
+    config = load_config(FOLDER / f"teachers/{family}_kitti.py", data_root=kitti)
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert len(dataset) == 6  # three frames, repeated twice
+    samples = [dataset[i] for i in range(len(dataset))]
+    boxes = [s["data_samples"].gt_instances_3d.bboxes_3d.tensor for s in samples]
+    assert all(b.shape[1] == box_dim for b in boxes)
+    assert sum(len(b) for b in boxes) > 2 * 4  # more than the labels' four objects
+
+
+def test_a_real_config_trains_through_the_runner(kitti, tmp_path):
+    """Its schedule, validation and checkpoints as they are, for two short epochs."""
+    options = [
+        "model.teachers.teacher.checkpoint=None",
+        "train_cfg.max_epochs=2",
+        "train_dataloader.dataset.times=1",
+        "train_dataloader.batch_size=3",
+        "train_dataloader.num_workers=0",
+        "train_dataloader.persistent_workers=False",
+        "val_dataloader.num_workers=0",
+        "val_dataloader.persistent_workers=False",
+    ]
+    name = "response/pointpillars-16x_pointpillars_kitti.py"
+    config = load_config(FOLDER / name, options, str(tmp_path), kitti)
+    student = train(config)
+    assert student.is_file()
+    assert (tmp_path / "epoch_2.pth").is_file()
+    (scalars,) = tmp_path.glob("*/vis_data/scalars.json")
+    assert "Car_3D_AP40_moderate_strict" in scalars.read_text()

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from kd3d.data.kitti_files import Labels
-from kd3d.data.kitti_infos import difficulties, points_in_boxes
+from kd3d.data.kitti_geometry import points_in_boxes
+from kd3d.data.kitti_infos import difficulties
 from kd3d.data.kitti_prepare import prepare_kitti
 from tests.data.kitti_tiny import make_kitti
 from tests.paths import SHARED

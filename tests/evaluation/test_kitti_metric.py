@@ -17,13 +17,8 @@ from mmdet3d.structures import (
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
-from kd3d.data.kitti_files import (
-    Labels,
-    lidar_boxes,
-    read_calibration,
-    read_label_dir,
-    write_labels,
-)
+from kd3d.data.kitti_files import Labels, read_calibration, read_label_dir, write_labels
+from kd3d.data.kitti_geometry import lidar_boxes
 from kd3d.errors import UserError
 from kd3d.evaluation.kitti_ap import evaluate_kitti
 from kd3d.evaluation.kitti_metric import KittiAP
