@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -19,6 +20,8 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, where: object = None, fix: str | None = None) -> None:
+        # A DataLoader worker's error is raised again with the worker's traceback as its message.
+        what = what.rsplit(f"{__name__}.UserError: ", 1)[-1]
         self.what, self.where, self.fix = what, where, fix
         text = f"{where}: {what}" if where is not None else what
         if fix:
@@ -34,3 +37,17 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
         return "did you mean " + " or ".join(repr(n) for n in near) + "?"
     shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     return f"known: {shown or 'none'}"
+
+
+def user_line(error: BaseException) -> str | None:
+    """Return the one line that tells a user of `error`, or None for a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.ENOSPC:
+        return f"{error.filename or 'write'}: the disk is full -> free some space and run again"
+    known = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+    if isinstance(error, known) and error.filename:
+        return f"{error.filename}: {(error.strerror or 'not readable').lower()}"
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import pkgutil
@@ -12,7 +11,7 @@ import typer
 
 import kd3d
 import kd3d.cli
-from kd3d.errors import UserError
+from kd3d.errors import user_line
 
 GROUPS = {
     "simulate": "Make simulated data in a real data set's layout.",
@@ -64,20 +63,15 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         build_app()()
-    except UserError as error:
-        _fail(str(error))
     except KeyboardInterrupt:
         print("kd3d: interrupted; run the same command again to continue", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _fail(f"{error.filename or 'write'}: the disk is full -> free some space and run again")
-        raise
-
-
-def _fail(line: str) -> None:
-    print(f"kd3d: error: {line}", file=sys.stderr)
-    sys.exit(2)
+    except Exception as error:
+        line = user_line(error)
+        if line is None:
+            raise
+        print(f"kd3d: error: {line}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from mmcv.transforms import BaseTransform
+from mmdet3d.datasets.transforms import DataBaseSampler
 from mmdet3d.registry import TRANSFORMS
 from mmdet3d.structures import LiDARInstance3DBoxes, LiDARPoints
 
@@ -42,3 +44,24 @@ class PadVelocity(BaseTransform):
             tensor[:, :7] = boxes.tensor
             results["gt_bboxes_3d"] = LiDARInstance3DBoxes(tensor, box_dim=9)
         return results
+
+
+@TRANSFORMS.register_module()
+class ObjectDatabase(DataBaseSampler):
+    """mmdet3d's database of objects to paste, for training sets that lack some of its classes.
+
+    mmdet3d's own raises KeyError, or fails to stack no boxes, when a class has no object: as a
+    handful of frames may have no cyclist.
+    """
+
+    @staticmethod
+    def filter_by_min_points(db_infos: dict, min_gt_points_dict: dict) -> dict:
+        """Keep objects with enough points; absent classes stay empty."""
+        db_infos = {name: [] for name in min_gt_points_dict} | db_infos
+        return DataBaseSampler.filter_by_min_points(db_infos, min_gt_points_dict)
+
+    def sample_class_v2(self, name: str, num: int, gt_bboxes: np.ndarray) -> list[dict]:
+        """Return up to `num` objects that collide with nothing; none where the class has none."""
+        if not self.db_infos.get(name):
+            return []
+        return super().sample_class_v2(name, num, gt_bboxes)

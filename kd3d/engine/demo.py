@@ -12,6 +12,7 @@ from kd3d.engine.experiment import certify, record_run, run_config, test_run, tr
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.errors import UserError
 from kd3d.fileio import read_json
+from kd3d.models.source import resolve_detector
 from kd3d.report.record import RunRecord
 from kd3d.teachers.certificate import certificate_path, check_certificate, file_sha256
 
@@ -53,7 +54,7 @@ def run_demo(
     weights = out / "teacher" / "student.pth"
     steps.run(
         "certify the teacher",
-        key,
+        fingerprint(key, minimum, out / "teacher" / "metrics.json"),
         [certificate_path(weights)],
         lambda: _certify(teacher, facts, minimum),
     )
@@ -127,7 +128,8 @@ def _train_and_test(
 ) -> str:
     """Train, test and record one run; return the key its result stands for."""
     folder = Path(config.work_dir)
-    key = fingerprint(facts, config.to_dict(), teacher_hash)
+    model = resolve_detector(config.model.student)
+    key = fingerprint(facts, config.to_dict(), model, teacher_hash)
     steps.run(f"train the {role}", key, [folder / "student.pth"], lambda: train_run(config), folder)
 
     def finish() -> None:

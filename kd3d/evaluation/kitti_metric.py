@@ -89,7 +89,7 @@ class KittiAP(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Turn each sample's 3D boxes into KITTI rows and keep them."""
         for sample in data_samples:
-            frame = _frame_name(sample["sample_idx"])
+            frame = _frame_name(sample)
             self.results.append((frame, self._rows(sample, frame)))
 
     def compute_metrics(self, results: list[tuple[str, Labels]]) -> dict[str, float]:
@@ -186,8 +186,16 @@ class KittiAP(BaseMetric):
         return size
 
 
-def _frame_name(sample_idx: Any) -> str:
-    return sample_idx if isinstance(sample_idx, str) else f"{int(sample_idx):06d}"
+def _frame_name(sample: dict) -> str:
+    """Return the frame's id from its file's name; mmengine overwrites ``sample_idx`` by position."""
+    for key in ("lidar_path", "img_path"):
+        if isinstance(sample.get(key), str):
+            return Path(sample[key]).stem
+    raise UserError(
+        "a sample has neither lidar_path nor img_path",
+        "KittiAP",
+        "keep them in the meta_keys of Pack3DDetInputs",
+    )
 
 
 def _matrix(sample: dict, key: str, missing: Path) -> np.ndarray:

@@ -106,7 +106,8 @@ def test_names_say_what_a_config_holds(family):
 def test_training_data_of_a_real_config(family, box_dim, kitti):
     """The whole augmentation runs, with objects pasted from the data base."""
     config = load_config(FOLDER / f"teachers/{family}_kitti.py", data_root=kitti)
-    dataset = DATASETS.build(config.train_dataloader.dataset)
+    with DATASETS.switch_scope_and_registry("mmdet3d") as registry:
+        dataset = registry.build(config.train_dataloader.dataset)
     assert len(dataset) == 6  # three frames, repeated twice
     samples = [dataset[i] for i in range(len(dataset))]
     boxes = [s["data_samples"].gt_instances_3d.bboxes_3d.tensor for s in samples]

@@ -70,7 +70,9 @@ def kitti(tmp_path):
 
 def sample(frame, boxes, names, scores=None, **metainfo):
     """A detector's output for one frame."""
-    element = Det3DDataSample(metainfo={"sample_idx": int(frame), **metainfo})
+    element = Det3DDataSample(
+        metainfo={"sample_idx": 0, "lidar_path": f"velodyne/{int(frame):06d}.bin", **metainfo}
+    )
     scores = torch.ones(len(names)) if scores is None else torch.as_tensor(scores)
     element.pred_instances_3d = InstanceData(
         bboxes_3d=boxes,

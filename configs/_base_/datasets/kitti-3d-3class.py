@@ -12,6 +12,7 @@ dataset = dict(
     box_type_3d='LiDAR')
 
 db_sampler = dict(
+    type='ObjectDatabase',
     data_root=data_root,
     info_path=data_root + 'kitti_dbinfos_train.pkl',
     rate=1.0,

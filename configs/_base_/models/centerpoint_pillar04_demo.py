@@ -27,6 +27,7 @@ model = dict(
         in_channels=192,
         norm_cfg=dict(type='BN2d', momentum=0.05),
         share_conv_channel=32,
+        loss_bbox=dict(loss_weight=2.0),
         separate_head=dict(head_conv=32),
         bbox_coder=dict(
             pc_range=point_cloud_range[:2], voxel_size=voxel_size[:2], max_num=100,
