@@ -1,4 +1,4 @@
-# Data and budget of the demo: simulated KITTI, 8 epochs of 200 frames, batch 4.
+# Data and budget of the demo: simulated KITTI, 8 epochs of 180 frames, batch 4.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/kitti-3d-3class.py']
 data_root = 'data/kitti/'
 class_names = ['Pedestrian', 'Cyclist', 'Car']

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def demo(
         out: Path = typer.Option(Path("work_dirs/demo"), help="Work folder."),
-        frames: int = typer.Option(320, help="Simulated frames; five eighths train."),
+        frames: int = typer.Option(288, help="Simulated frames; five eighths train."),
         seed: int = typer.Option(0, help="Seed of the models."),
         data_seed: int = typer.Option(0, help="Seed of the simulated data."),
         teacher_minimum: float | None = typer.Option(

@@ -25,7 +25,7 @@ SPREAD = Path(kd3d.__file__).parents[1] / "benchmarks" / "demo" / "spread.json"
 
 def run_demo(
     out: Path,
-    frames: int = 320,
+    frames: int = 288,
     seed: int = 0,
     data_seed: int = 0,
     options: list[str] | None = None,
