@@ -14,15 +14,32 @@ from kd3d.errors import UserError
 
 
 def _allowed_globals() -> list[Any]:
-    """Return what an mmengine checkpoint holds besides tensors: log buffers, numpy values."""
+    """Return what an mmengine checkpoint holds besides tensors: log buffers, schedules, numpy."""
     from mmengine.logging import HistoryBuffer
+    from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
     dtypes = [
         type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool", "uint32")
     ]
     multiarray: Any = np.core.multiarray
-    allowed = [HistoryBuffer, multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
+    allowed = [HistoryBuffer, OneCycleParamScheduler, (_method_of_mmengine, "builtins.getattr")]
+    allowed += [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
     return allowed + dtypes
+
+
+def _method_of_mmengine(owner: Any, name: str) -> Any:
+    """Stand in for `getattr` in checkpoints, which mmengine uses to name functions of two classes.
+
+    `HistoryBuffer` keeps its statistics' functions, the one-cycle schedule its annealing function.
+    """
+    functions = {
+        "HistoryBuffer": ("min", "max", "current", "mean"),
+        "OneCycleParamScheduler": ("_annealing_cos", "_annealing_linear"),
+    }
+    known = isinstance(owner, type) and owner.__module__.startswith("mmengine.")
+    if not known or name not in functions.get(owner.__name__, ()):
+        raise pickle.UnpicklingError(f"getattr({owner!r}, {name!r}) is not allowed")
+    return getattr(owner, name)
 
 
 def allow_resume() -> None:

@@ -19,6 +19,7 @@ GROUPS = {
     "eval": "Score detections.",
     "bench": "Measure speed against a peer or a bound.",
 }
+INTERRUPTED = 130
 
 
 def build_app() -> typer.Typer:
@@ -64,9 +65,10 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         build_app()()
-    except KeyboardInterrupt:
-        print("kd3d: interrupted; run the same command again to continue", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C
+            print("kd3d: interrupted; run the same command again to continue", file=sys.stderr)
+        raise
     except Exception as error:
         line = user_line(error)
         if line is None:

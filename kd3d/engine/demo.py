@@ -113,7 +113,8 @@ def _make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, An
         "simulated": True,
         "split": "val",
         "train_split": "train",
-        "frames": frames,
+        "frames": len((data / "ImageSets" / "val.txt").read_text().split()),
+        "train_frames": len((data / "ImageSets" / "train.txt").read_text().split()),
         "data_seed": seed,
     }
 

@@ -11,6 +11,10 @@ from kd3d.report.record import RunRecord, is_number
 METRICS: dict[str, tuple[str, Callable[[RunRecord], float | None]]] = {
     "car_3d_moderate": ("Car 3D AP", lambda run: run.ap("Car", "3D")),
     "car_bev_moderate": ("Car BEV AP", lambda run: run.ap("Car", "BEV")),
+    "car_3d_loose_moderate": (
+        "Car 3D AP, loose overlap",
+        lambda run: run.ap("Car", "3D", overlap="loose"),
+    ),
     "mean_3d_moderate": ("Mean 3D AP over classes", lambda run: run.mean_ap("3D")),
 }
 PRIMARY = "car_3d_moderate"
