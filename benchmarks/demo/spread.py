@@ -43,13 +43,16 @@ def main() -> None:
     table = {}
     for key in METRICS:
         gains = [row["ap"][key]["distilled"] - row["ap"][key]["baseline"] for row in rows]
+        mean, sd = statistics.mean(gains), statistics.stdev(gains)
+        se = sd / len(gains) ** 0.5
         table[key] = {
-            "mean": statistics.mean(gains),
-            "sd": statistics.stdev(gains),
+            "mean": mean,
+            "sd": sd,
             "n": len(gains),
-            "se": statistics.stdev(gains) / len(gains) ** 0.5,
+            "se": se,
             "gains": gains,
-            "source": f"{len(gains)} seeds of the demo (simulated), benchmarks/demo/spread.json",
+            "source": f"{len(gains)} seeds of the demo (simulated), mean gain {mean:+.1f} "
+            f"with standard error {se:.1f}, benchmarks/demo/spread.json",
         }
     teacher = RunRecord.load(arguments.out / "teacher")
     target = Path(__file__).with_name("spread.json")

@@ -14,8 +14,10 @@ from torch import nn
 import kd3d
 from kd3d import compat
 from kd3d.core.portable import EXTRA_PREFIX, key_report
-from kd3d.errors import UserError
+from kd3d.errors import UserError, did_you_mean
 from kd3d.models.shrink import shrink_model
+
+_KEYS = ("config", "model", "shrink", "override")  # of a reference to a detector
 
 
 def config_path(reference: str) -> Path:
@@ -50,6 +52,9 @@ def resolve_detector(config: dict[str, Any], where: str = "model") -> dict[str, 
         if "type" not in config:
             raise UserError("neither type, model nor config is given", where)
         return ConfigDict(config).to_dict()
+    unknown = sorted(set(config) - set(_KEYS))
+    if unknown:
+        raise UserError(f"unknown key {unknown[0]!r}", where, did_you_mean(unknown[0], _KEYS))
     if "config" in config:
         model = Config.fromfile(config_path(config["config"])).model
         if model.get("type") == "Distiller":
@@ -93,9 +98,8 @@ def build_detector(config: dict[str, Any], where: str = "model") -> Any:
 
 def preprocessor_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the data preprocessor's config of the detector that `config` stands for."""
-    keys = ("config", "model", "shrink", "override")
     if "config" in config or "model" in config:
-        config = {key: config[key] for key in keys if key in config}
+        config = {key: config[key] for key in _KEYS if key in config}
     return resolve_detector(config).get("data_preprocessor") or {}
 
 

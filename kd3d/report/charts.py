@@ -98,7 +98,9 @@ def total_loss(runs: list[RunRecord], scalars: dict[str, Scalars]) -> Markup | N
             lines.append(Series(run.name, steps, _tidy(values), styles[run.name]))
     if not lines:
         return None
-    return line_chart(lines, "iteration", "task loss", title="Task loss over training")
+    return line_chart(
+        lines, "iteration", "task loss", title="Task loss over training", log_when_wide=True
+    )
 
 
 def task_loss(log: Scalars) -> tuple[list[int], list[float]] | None:
@@ -129,7 +131,9 @@ def term_charts(log: Scalars) -> list[dict[str, Any]]:
             values = values if group == "weight" else _tidy(values)
             lines.append(Series(name, steps, values, f"term-{i % TERM_COLORS}"))
         if lines:
-            svg = line_chart(lines, "iteration", label, title=title)
+            svg = line_chart(
+                lines, "iteration", label, title=title, log_when_wide=group != "weight"
+            )
             entries = [(line.label, line.css) for line in lines]
             figures.append({"title": title, "svg": svg, "legend": legend(entries)})
     if "lr" in log.series:

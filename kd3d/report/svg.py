@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 SMALL, LARGE = (350, 230), (480, 270)  # width, height in CSS pixels at full size
 LEFT, RIGHT, TOP, BOTTOM = 42, 10, 24, 34
 MOST_POINTS = 600  # a longer line is thinned: more cannot be seen
+WIDE = 50.0
 
 
 @dataclass
@@ -41,6 +42,14 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2, 5 times the powers of ten in a range of exponents; wide: powers alone."""
+    factors = (1, 2, 5) if high - low < 2 else (1,)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    return [tick for tick in ticks if low <= math.log10(tick) <= high]
+
+
 def line_chart(
     series: list[Series],
     x_label: str,
@@ -50,6 +59,7 @@ def line_chart(
     size: tuple[int, int] = LARGE,
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
+    log_when_wide: bool = False,
 ) -> Markup:
     """Return a line chart as inline SVG; one without any point says so.
 
@@ -61,12 +71,20 @@ def line_chart(
         size: Width and height.
         x_range: Shown range; that of the data by default.
         y_range: Shown range; from 0 (or lower) to the data's largest by default.
+        log_when_wide: Logarithmic vertical axis for positive values that span a factor of
+            `WIDE` or more; the axis label then says so.
     """
     width, height = size
+    values = [v for s in series for v in s.y if math.isfinite(v)]
+    logarithmic = log_when_wide and min(values, default=0) > 0 and max(values) > WIDE * min(values)
+    if logarithmic:
+        y_label += " (log)"
+        y_range = (math.log10(min(values)) - 0.05, math.log10(max(values)) + 0.05)
     x0, x1 = x_range or _range([v for s in series for v in s.x], False)
     y0, y1 = y_range or _range([v for s in series for v in s.y], True)
 
     def place(x: float, y: float) -> tuple[float, float]:
+        y = math.log10(y) if logarithmic else y
         across = LEFT + (x - x0) / ((x1 - x0) or 1) * (width - LEFT - RIGHT)
         up = height - BOTTOM - (y - y0) / ((y1 - y0) or 1) * (height - TOP - BOTTOM)
         return across, up
@@ -76,13 +94,13 @@ def line_chart(
             width, height, title
         )
     ]
-    for tick in nice_ticks(y0, y1):
+    for tick in log_ticks(y0, y1) if logarithmic else nice_ticks(y0, y1):
         _, up = place(x0, tick)
         parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
             LEFT, width - RIGHT, up, up))  # fmt: skip
         parts.append(_text(LEFT - 6, up + 3.5, _number(tick), "tick end"))
     for tick in nice_ticks(x0, x1):
-        across, _ = place(tick, y0)
+        across, _ = place(tick, 10**y0 if logarithmic else y0)
         parts.append(_text(across, height - BOTTOM + 15, _number(tick), "tick middle"))
     parts.append(_text(width - RIGHT, height - 4, x_label, "label end"))
     parts.append(_text(2, 11, y_label, "label"))

@@ -1,14 +1,16 @@
 """The main job through the command line, on a tiny set: train, distil, test, stop and resume."""
 
 import json
+import runpy
+import sys
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from kd3d.cli.main import build_app
+from kd3d.cli import main as cli
 from kd3d.engine.hooks import ProgressHook
-from tests.engine.tiny import DEMO, prepared, words
+from tests.engine.tiny import DEMO, prepared, run, words
+from tests.paths import ROOT
 
 EPOCHS = ["train_cfg.max_epochs=4", "param_scheduler.total_steps=4"]
 QUICK = [
@@ -19,20 +21,13 @@ QUICK = [
 ]
 
 
-def kd3d(arguments):
-    """Run a command in this process and return what it printed."""
-    done = CliRunner().invoke(build_app(), arguments, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
     """A teacher and a distilled student, trained for four epochs of a few steps."""
     root = tmp_path_factory.mktemp("job")
     kitti = prepared(root / "kitti")
-    kd3d(words("train", DEMO / "teacher.py", *folders(root / "teacher", kitti), options=QUICK))
-    kd3d(
+    run(words("train", DEMO / "teacher.py", *folders(root / "teacher", kitti), options=QUICK))
+    run(
         words(
             "train", DEMO / "distilled.py", *folders(root / "straight", kitti), options=distil(root)
         )
@@ -53,7 +48,7 @@ def weights(folder):
 
 
 def test_distilled_student_is_tested_and_leaves_curves(job):
-    out = kd3d(
+    out = run(
         words(
             "test",
             DEMO / "distilled.py",
@@ -74,7 +69,7 @@ def test_distilled_student_is_tested_and_leaves_curves(job):
     )
 
 
-def test_stopped_and_resumed_training_ends_with_the_same_bits(job, monkeypatch):
+def test_stopped_and_resumed_training_ends_with_the_same_bits(job, monkeypatch, capsys):
     arguments = words(
         "train",
         DEMO / "distilled.py",
@@ -90,10 +85,34 @@ def test_stopped_and_resumed_training_ends_with_the_same_bits(job, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(ProgressHook, "before_train_iter", stop)
-        assert CliRunner().invoke(build_app(), arguments).exit_code == 130
+        patch.setattr(sys, "argv", ["kd3d", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+    assert left.value.code == 130
+    assert "interrupted; run the same command again" in capsys.readouterr().err
     assert (job / "resumed/epoch_2.pth").is_file()
     assert not (job / "resumed/student.pth").exists()
-    kd3d([*arguments, "--resume"])
+    run([*arguments, "--resume"])
     straight, resumed = weights(job / "straight"), weights(job / "resumed")
     different = [key for key in straight if not torch.equal(straight[key], resumed[key])]
     assert not different
+
+
+@pytest.mark.parametrize("script, positional", [("train", ["a.py"]), ("test", ["a.py", "b.pth"])])
+def test_scripts_speak_openmmlabs_dialect(script, positional, monkeypatch):
+    """Several key=value after one --cfg-options; a launcher without CUDA is refused."""
+    called = []
+    monkeypatch.setattr(cli, "main", lambda: called.append(sys.argv[1:]))
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    path, work = str(ROOT / f"tools/{script}.py"), ["--work-dir", "w"]
+    monkeypatch.setattr(
+        sys, "argv", [path, *positional, *work, "--cfg-options", "a=1", "b.c=[2,3]"]
+    )
+    runpy.run_path(path, run_name="__main__")
+    options = ["--cfg-options", "a=1", "--cfg-options", "b.c=[2,3]"]
+    assert called == [[script, *positional, *options, *work]]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", [path, *positional, "--launcher", "pytorch"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(path, run_name="__main__")
+    assert left.value.code == 2
