@@ -187,7 +187,7 @@ class KittiAP(BaseMetric):
 
 
 def _frame_name(sample: dict) -> str:
-    """Return the frame's id from its file's name; mmengine overwrites ``sample_idx`` by position."""
+    """Return the frame's id from its file's name; mmengine makes ``sample_idx`` a position."""
     for key in ("lidar_path", "img_path"):
         if isinstance(sample.get(key), str):
             return Path(sample[key]).stem
