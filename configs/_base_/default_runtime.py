@@ -16,3 +16,4 @@ log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0)
+reseed_every_epoch = True  # a resumed training then ends like one that was never stopped

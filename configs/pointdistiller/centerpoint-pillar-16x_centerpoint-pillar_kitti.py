@@ -1,4 +1,4 @@
-# Queries, neighbours and channels as published for 16 times fewer parameters. The authors' behaviour:
+# Queries, neighbours and channels as published for 16 times fewer parameters. As the authors do:
 # official_parity=True, temperature=1e-4; the default scales importance to [0, 1], temperature 0.1.
 _base_ = '../baseline/centerpoint-pillar-16x_kitti.py'
 model = dict(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from mmengine.hooks import Hook
+import numpy as np
+import torch
+from mmengine.dist import get_rank, is_main_process
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 from kd3d.console import track
+from kd3d.fileio import write_text
 
 
 @HOOKS.register_module()
@@ -43,3 +50,54 @@ class ProgressHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if hasattr(model, "set_progress"):
             model.set_progress(runner.iter / max(runner.max_iters, 1))
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Seed this process's random state anew in every epoch.
+
+    A resumed training then ends with the same bits as one that was never stopped, as long as the
+    data are loaded in this process (``num_workers=0``); mmengine saves no random state.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_epoch(self, runner) -> None:
+        """Seed from the run's seed, the epoch and the rank."""
+        words = [runner.seed, runner.epoch, get_rank()]
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's hook on local files; the oldest checkpoint goes only after the new one is written.
+
+    mmengine deletes first, so that a full disk would leave no checkpoint at all.
+    """
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict[str, Any]) -> None:
+        folder, ids = Path(self.out_dir), self.keep_ckpt_ids
+        oldest = None
+        if self.max_keep_ckpts > 0 and (not ids or ids[-1] != step):
+            oldest = ids[0] if len(ids) == self.max_keep_ckpts else None
+            ids.append(step)  # a deque of this length: the oldest drops out
+            runner.message_hub.update_info("keep_ckpt_ids", list(ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = str(folder / name)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            **self.args,
+        )
+        if is_main_process():
+            write_text(Path(runner.work_dir) / "last_checkpoint", self.last_ckpt)
+            if oldest is not None:
+                (folder / self.filename_tmpl.format(oldest)).unlink(missing_ok=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from kd3d import compat
 from kd3d.core.portable import student_state
+from kd3d.engine.mistakes import building, check_data
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError, did_you_mean
-from kd3d.fileio import atomic_path, write_text
+from kd3d.fileio import write_bytes, write_text
 from kd3d.models.source import resolve_detector
 
 
@@ -26,11 +30,12 @@ class SafeRunner(Runner):
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
-        """Build mmengine's logger; turn its console handlers down when the config says quiet."""
+        """Build mmengine's logger; it writes to standard error, or to its file only when quiet."""
         logger = super().build_logger(*args, **kwargs)
-        if self.cfg.get("quiet"):
-            for handler in logger.handlers:
-                if not isinstance(handler, logging.FileHandler):
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.stream = sys.stderr
+                if self.cfg.get("quiet"):
                     handler.setLevel(logging.ERROR)
         return logger
 
@@ -72,13 +77,15 @@ def load_config(
         raise UserError("no such config", path, did_you_mean(str(path), near) if near else None)
     try:
         config = Config.fromfile(str(path))
-    except (SyntaxError, FileNotFoundError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # a config is a program: anything can go wrong in it
         raise UserError(
             f"the config cannot be read ({type(error).__name__}: {error})", path
         ) from error
+    if "type" not in (config.get("model") or {}):
+        raise UserError("the config has no model with a type", path)
     for option in options or []:
         key, equals, value = option.partition("=")
-        if not equals:
+        if not equals or not key:
             raise UserError(f"{option!r} is not key=value", "--cfg-options")
         try:
             config.merge_from_dict({key: DictAction._parse_iterable(value)})
@@ -115,7 +122,13 @@ def make_runner(config: Config) -> SafeRunner:
     register_all()
     compat.allow_resume()
     config.setdefault("default_scope", "mmdet3d")
-    return SafeRunner.from_cfg(config)
+    checkpoint = config.setdefault("default_hooks", {}).setdefault(
+        "checkpoint", dict(type="CheckpointHook", interval=1)
+    )
+    if checkpoint["type"] == "CheckpointHook":
+        checkpoint["type"] = "SafeCheckpointHook"
+    with building(config):
+        return SafeRunner.from_cfg(config)
 
 
 def train(config: Config, resume: bool = False) -> Path:
@@ -131,9 +144,17 @@ def train(config: Config, resume: bool = False) -> Path:
     """
     config = config.copy()
     config.resume = resume
-    hooks = [hook for hook in config.get("custom_hooks", []) if hook["type"] != "ProgressHook"]
-    config.custom_hooks = [*hooks, dict(type="ProgressHook", label=config.get("quiet"))]
+    ours = [dict(type="ProgressHook", label=config.get("quiet"))]
+    if config.get("reseed_every_epoch"):
+        ours.append(dict(type="EpochSeedHook"))
+    names = [hook["type"] for hook in ours]
+    others = [hook for hook in config.get("custom_hooks", []) if hook["type"] not in names]
+    config.custom_hooks = [*others, *ours]
+    check_data(config, "train_dataloader", "val_dataloader")
     runner = make_runner(config)
+    with building(config):  # what the runner would build at the start of its training
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        _ = runner.train_loop
     runner.train()
     return export_student(runner.model, config)
 
@@ -155,6 +176,7 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     ):
         config.pop(unused, None)
     config.load_from = None
+    check_data(config, "test_dataloader")
     runner = make_runner(config)
     load_student(runner.model, checkpoint)
     return runner.test()
@@ -176,8 +198,11 @@ def export_student(model: torch.nn.Module, config: Config) -> Path:
     state = student_state(model.state_dict())
     meta = {"mmdet3d_version": mmdet3d.__version__, "mmengine_version": mmengine.__version__}
     target = Path(config.work_dir) / "student.pth"
-    with atomic_path(target) as path:
-        torch.save({"state_dict": state, "meta": meta}, path)
+    buffer = io.BytesIO()  # torch tells of a full disk by a RuntimeError, so it does not write
+    torch.save({"state_dict": state, "meta": meta}, buffer)
+    if not is_main_process():
+        return target
+    write_bytes(target, buffer.getvalue())
     student = config.model.student if config.model.get("type") == "Distiller" else config.model
     stock = Config(dict(model=resolve_detector(student)))
     write_text(target.with_name("student_config.py"), stock.pretty_text)

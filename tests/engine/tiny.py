@@ -14,6 +14,7 @@ from tests.paths import ROOT
 DEMO = ROOT / "configs" / "demo"
 TEACHER, DISTILLED = DEMO / "teacher.py", DEMO / "distilled.py"
 QUICK = [
+    "reseed_every_epoch=True",
     "train_cfg.max_epochs=2",
     "param_scheduler.total_steps=2",
     "default_hooks.checkpoint.interval=1",

@@ -1,6 +1,6 @@
-# CenterPoint: mmdet3d trains it on nuScenes for 20 class-balanced epochs with AdamW, the rate rising
-# from 1e-4 to 1e-3 over 40 % and falling to 1e-8. mmdet3d has no such config for KITTI: we keep its
-# optimizer, and take 40 epochs with RepeatDataset x 2 (a frame is seen 80 times) as mmdet3d's SECOND
+# CenterPoint: mmdet3d trains it on nuScenes for 20 class-balanced epochs with AdamW, the rate
+# rising from 1e-4 to 1e-3 over 40 % and falling to 1e-8. It has no such config for KITTI: we keep
+# its optimizer, and take 40 epochs with RepeatDataset x 2 (a frame is seen 80 times) as its SECOND
 # does on KITTI. For 8 GPUs x 4 frames; auto_scale_lr.enable=True adapts the rate to another batch.
 lr = 1e-4
 epochs = 40

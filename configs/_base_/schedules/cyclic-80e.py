@@ -1,6 +1,6 @@
-# PointPillars on KITTI, as mmdet3d trains it (and PointDistiller its students): AdamW, the rate rises
-# from 1e-3 to 1e-2 over 40 % of 80 epochs and falls to 1e-7. With RepeatDataset x 2 a frame is seen
-# 160 times. For 8 GPUs x 6 frames; auto_scale_lr.enable=True adapts the rate to another batch.
+# PointPillars on KITTI, as mmdet3d trains it (and PointDistiller its students): AdamW, the rate
+# rises from 1e-3 to 1e-2 over 40 % of 80 epochs and falls to 1e-7. With RepeatDataset x 2 a frame
+# is seen 160 times. For 8 GPUs x 6 frames; auto_scale_lr.enable=True adapts the rate to others.
 lr = 0.001
 epochs = 80
 rise = 0.4 * epochs
