@@ -14,6 +14,7 @@ from tests.paths import ROOT
 
 EPOCHS = ["train_cfg.max_epochs=4", "param_scheduler.total_steps=4"]
 QUICK = [
+    "reseed_every_epoch=True",
     *EPOCHS,
     "default_hooks.checkpoint.interval=1",
     "default_hooks.logger.interval=1",
