@@ -6,7 +6,7 @@ model = dict(
         teacher=dict(
             type='Frozen',
             config='kd3d::teachers/pointpillars_kitti.py',
-            # Or mmdet3d's public weights as they are: model zoo,
+            # Or mmdet3d's public weights of that config (untried): model zoo,
             # pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class
             checkpoint='work_dirs/pointpillars_kitti/student.pth')),
     method=dict(
