@@ -11,16 +11,15 @@ STUDENT_PREFIX = "student."
 EXTRA_PREFIX = "kd."
 
 
-def install(module: nn.Module, state_dict: bool = True) -> None:
+def install(module: nn.Module) -> None:
     """Register the state-dict hooks on a distiller.
 
     Saving moves ``student.*`` to the root and every other key under ``kd.``; loading does the
     reverse, so a stock detector's checkpoint loads as the student. mmengine loads through its own
     recursion and never calls an overridden ``load_state_dict``; hooks it honours.
     """
-    if state_dict:
-        module._register_state_dict_hook(_on_save)
-        module._register_load_state_dict_pre_hook(_on_load)
+    module._register_state_dict_hook(_on_save)
+    module._register_load_state_dict_pre_hook(_on_load)
 
 
 def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
