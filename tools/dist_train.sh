@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Train on several GPUs of one or more machines (CUDA is needed):
-#   tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
+# Train on several GPUs, or CPU processes, of one or more machines:
+#   tools/dist_train.sh CONFIG PROCESSES [options of tools/train.py]
 # Machines: NNODES, NODE_RANK, MASTER_ADDR, PORT as in mmdetection3d.
 set -euo pipefail
-[ $# -ge 2 ] || { echo "usage: $0 CONFIG GPUS [options of tools/train.py]" >&2; exit 2; }
+[ $# -ge 2 ] || { echo "usage: $0 CONFIG PROCESSES [options of tools/train.py]" >&2; exit 2; }
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$2" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \

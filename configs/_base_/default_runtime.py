@@ -16,4 +16,5 @@ log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0)
-reseed_every_epoch = True  # a resumed training then ends like one that was never stopped
+seeded_data = True  # samples depend on (seed, view, index) alone: exact resume
+views = None  # a new augmented view in every epoch; or a number of views that are shown in turn

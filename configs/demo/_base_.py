@@ -35,7 +35,7 @@ train_dataloader = dict(
         pipeline=train_pipeline))
 test_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
-reseed_every_epoch = False  # benchmarks/demo/spread.json was measured so
+seeded_data = False  # benchmarks/demo/spread.json was measured so
 val_dataloader = None
 val_evaluator = None
 val_cfg = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd3d.adapters.resample import MetricResample
@@ -51,10 +52,24 @@ class FeatureAdapter(nn.Module):
         self.resample = None
         if student.layout == "map" and not student.same_grid(teacher):
             self.resample = MetricResample(teacher, student, where)
+        if student.layout == "image" and student.shape != teacher.shape:
+            raise UserError(
+                f"image features of other strides: the student has {student}, the teacher "
+                f"{teacher}",
+                where,
+                "tap levels of one stride",
+            )
 
     def forward(self, student: Tensor) -> Tensor:
         """Return the student's feature with the teacher's channels."""
         return self.project(student)
+
+    def rows(self, student: Tensor) -> Tensor:
+        """Return `forward` at single cells of a map, (N, C) to (N, C'); only where `pointwise`."""
+        if isinstance(self.project, nn.Identity):
+            return student
+        weight, bias = self.project.parameters()  # of the convolution
+        return F.linear(student, weight.flatten(1), bias)
 
     def teacher(self, teacher: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the teacher on the student's cells and the (1, 1, H, W) mask of covered cells."""
@@ -66,9 +81,10 @@ class FeatureAdapter(nn.Module):
 def _projection(student: FeatureSpec, channels: int, kernel: int, norm: bool) -> nn.Module:
     if student.layout == "rows":
         return nn.Linear(student.channels, channels)
-    dimension = nn.Conv2d if student.layout == "map" else nn.Conv1d
+    flat = student.layout in ("map", "image")
+    dimension = nn.Conv2d if flat else nn.Conv1d
     convolution = dimension(student.channels, channels, kernel, padding=kernel // 2)
     if not norm:
         return convolution
-    batch_norm = nn.BatchNorm2d if student.layout == "map" else nn.BatchNorm1d
+    batch_norm = nn.BatchNorm2d if flat else nn.BatchNorm1d
     return nn.Sequential(convolution, batch_norm(channels), nn.ReLU())

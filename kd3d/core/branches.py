@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from kd3d.errors import UserError
+from kd3d.core.probe import inputs_of
+from kd3d.errors import UserError, did_you_mean
 
 STUDENT = "student"
 
@@ -20,23 +22,32 @@ class BranchPreprocessor(BaseDataPreprocessor):
     augmented raw inputs. Other batches are the student's alone. Branches whose preprocessors have
     equal configs share the voxelisation, so rows correspond; tensors are copied, because stock
     modules write into them (``PillarFeatureNet`` with ``legacy=True``, ``extract_img_feat``).
+    A model gets what it reads and nothing else: a LiDAR student no images.
 
     Args:
-        preprocessors: Branch name -> that model's own data preprocessor; holds ``"student"``.
-        configs: Branch name -> its config, to see which are equal.
-        keys: Branch name -> {input name in the model: input name in the batch}, for a model that
-            sees other inputs, e.g. ``{"points": "points_dense"}``; absent: everything.
+        models: Branch name -> detector, with its own data preprocessor; holds ``"student"``.
+        configs: Branch name -> config of that preprocessor, to see which are equal.
+        keys: Branch name -> {input name in the model: input name in the batch}, where a model sees
+            other inputs than ``points`` and ``img``, e.g. ``{"points": "points_dense"}``. What is
+            not named keeps its own name.
+
+    Raises:
+        UserError: `keys` names a branch that is not there, or an input its model does not read.
     """
 
     def __init__(
         self,
-        preprocessors: dict[str, nn.Module],
+        models: dict[str, Any],
         configs: dict[str, dict],
         keys: dict[str, dict[str, str]] | None = None,
     ) -> None:
         super().__init__()
-        self.branches = nn.ModuleDict(preprocessors)
-        self.configs, self.keys = configs, keys or {}
+        self.branches = nn.ModuleDict({n: model.data_preprocessor for n, model in models.items()})
+        self.configs = configs
+        self.keys = {name: {key: key for key in inputs_of(m)} for name, m in models.items()}
+        for name, changed in (keys or {}).items():
+            _check_keys(name, changed, self.keys)
+            self.keys[name] |= changed
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Preprocess a collated batch.
@@ -63,40 +74,52 @@ class BranchPreprocessor(BaseDataPreprocessor):
                 batch = self._branch(name, data, True)
                 inputs[name], samples[name] = batch["inputs"], batch["data_samples"]
             else:
-                inputs[name] = _copied(inputs[same])
-                samples[name] = [sample.new() for sample in samples[same]]
+                inputs[name] = copied(inputs[same])
+                samples[name] = copied(samples[same])
         return {"inputs": inputs, "data_samples": samples}
 
     def _equal(self, first: str, second: str) -> bool:
-        return (self.configs[first], self.keys.get(first)) == (
-            self.configs[second],
-            self.keys.get(second),
-        )
+        return (self.configs[first], self.keys[first]) == (self.configs[second], self.keys[second])
 
     def _branch(self, name: str, data: dict[str, Any], training: bool) -> dict[str, Any]:
         raw, samples = data["inputs"], data["data_samples"]
-        if name in self.keys:
-            raw = {ours: _take(raw, theirs, name) for ours, theirs in self.keys[name].items()}
-        own = {"inputs": dict(raw), "data_samples": [sample.new() for sample in samples]}
+        raw = {ours: _take(raw, theirs, name) for ours, theirs in self.keys[name].items()}
+        own = {"inputs": raw, "data_samples": [sample.new() for sample in samples]}
         batch = self.branches[name](own, training)
         _refuse_empty(name, batch, samples)
         return batch
 
 
+def _check_keys(branch: str, changed: dict[str, str], known: dict[str, dict[str, str]]) -> None:
+    where = f"model.branches.{branch}"
+    if branch not in known:
+        raise UserError(f"no model {branch!r} has inputs", where, did_you_mean(branch, known))
+    for key in changed:
+        if key not in known[branch]:
+            raise UserError(
+                f"this model reads no input {key!r}", where, did_you_mean(key, known[branch])
+            )
+
+
 def _take(raw: dict[str, Any], key: str, branch: str) -> Any:
     if key not in raw:
-        raise UserError(f"the batch has no input {key!r}, only {sorted(raw)}", f"branch {branch}")
+        raise UserError(
+            f"the batch has no input {key!r}, only {sorted(raw)}",
+            f"branch {branch}",
+            f"let the pipeline load it and PackBranches pack it (keys=[..., {key!r}])",
+        )
     return raw[key]
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """Return a batch, or a part of one, whose tensors are copies and whose samples are new."""
     if isinstance(value, Tensor):
         return value.clone()
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
+        return [copied(item) for item in value]
+    return value.new() if isinstance(value, BaseDataElement) else value
 
 
 def _refuse_empty(branch: str, batch: dict[str, Any], samples: list[Any]) -> None:

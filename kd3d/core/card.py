@@ -17,7 +17,7 @@ class MethodCard:
         idea: One sentence.
         equation: The loss in one line of LaTeX-like text.
         source: The survey's knowledge sources: logit, feature, similarity.
-        scheme: offline, online or self.
+        schemes: In which the method can run: offline, online, self; the paper's own first.
         algorithm: The survey's algorithm families; empty for plain imitation.
         needs: What both models must offer: tap aliases, ``gt_boxes``.
         heads: Head kinds it works with; empty where heads do not matter.
@@ -33,7 +33,7 @@ class MethodCard:
     idea: str
     equation: str
     source: tuple[str, ...]
-    scheme: str
+    schemes: tuple[str, ...]
     algorithm: tuple[str, ...]
     needs: tuple[str, ...]
     heads: tuple[str, ...] = ()

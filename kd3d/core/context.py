@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,12 +19,15 @@ class Context:
         labels: A sample's (N,) int64 class indices.
         inputs: Branch name -> that model's inputs.
         progress: Share of the training that is done, 0 to 1.
+        sample_weights: Teacher tap (``"<teacher>:<tap>"``) -> (B,) weights of its samples; absent
+            means 1 (see `kd3d.teachers.ensemble`).
     """
 
     boxes: list[Tensor]
     labels: list[Tensor]
     inputs: dict[str, dict[str, Any]]
     progress: float
+    sample_weights: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def from_batch(cls, inputs: dict[str, dict], samples: list[Any], progress: float) -> Context:

@@ -1,4 +1,4 @@
-"""The distiller: a student, its teachers and the terms between them, as one mmengine model."""
+"""The distiller: learners, their teachers and the terms between them, as one mmengine model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from kd3d.core import portable
+from kd3d.core.balancers import build_balance
 from kd3d.core.branches import STUDENT, BranchPreprocessor
 from kd3d.core.context import Context
-from kd3d.core.registry import METHODS, TEACHERS, TERMS, build
-from kd3d.core.run import probe
+from kd3d.core.gradients import TermStep, task_total
+from kd3d.core.guard import Guard
+from kd3d.core.probe import probe
+from kd3d.core.registry import TEACHERS, TERMS, build
+from kd3d.core.run import watch
+from kd3d.core.sentences import check_sides, term_configs
+from kd3d.core.step import train_step
 from kd3d.core.taps import TapSet
 from kd3d.core.term import Term
-from kd3d.errors import UserError, did_you_mean
+from kd3d.errors import UserError
 
 
 @MODELS.register_module()
@@ -29,11 +35,23 @@ class Distiller(BaseModel):
     Args:
         student: The student's detector: ``dict(config=..., shrink=...)`` or a stock model dict;
             see `kd3d.models.source.build_detector`.
-        teachers: Teacher name -> config, ``dict(type="Frozen", config=..., checkpoint=...)``.
+        teachers: Teacher name -> config: ``dict(type="Frozen", config=..., checkpoint=...)``
+            (offline), ``dict(type="Online", config=...)`` (mutual), ``dict(type="EMA")`` (self),
+            ``Ensemble``, ``Cached``. A term may also name ``student`` as its teacher.
         method: A method's config or a list of them, ``dict(type="fitnets", ...)``.
         terms: Further terms.
         branches: Model name -> {input name in the model: input name in the batch}; see
             `kd3d.core.branches.BranchPreprocessor`.
+        guard: Skips steps that are not finite, ``dict(max_in_row=10)``; see
+            `kd3d.core.guard.Guard`. False: off.
+        balance: None: the weights as they are; ``"auto"`` or ``dict(type="GradientRatio" |
+            "Uncertainty" | "GradNorm" | "DWA", ...)``: factors on them, see
+            `kd3d.core.balancers`.
+
+    Attributes:
+        peers: Online peer name -> detector; together with the student, the learners.
+        turns: Groups of learners that step together; one group unless peers alternate.
+        turn: The group whose turn it is.
 
     Raises:
         UserError: Unknown teacher, tap, method or term, or features that do not fit.
@@ -49,6 +67,8 @@ class Distiller(BaseModel):
         method: dict | list[dict] | None = None,
         terms: list[dict] | None = None,
         branches: dict[str, dict[str, str]] | None = None,
+        guard: dict[str, Any] | bool = True,
+        balance: str | dict[str, Any] | None = None,
         data_preprocessor: None = None,
         init_cfg: None = None,
     ) -> None:
@@ -61,60 +81,90 @@ class Distiller(BaseModel):
         object.__setattr__(self, "teachers", {})
         portable.install(self)
         with torch.random.fork_rng(devices=[]):
-            self._build_teachers(teachers or {})
-            self._build_terms(_term_configs(method, terms))
-        models = {STUDENT: self.student} | {name: t.model for name, t in self.teachers.items()}
-        configs = {STUDENT: preprocessor_config(student)}
-        configs |= {name: preprocessor_config((teachers or {})[name]) for name in self.teachers}
-        self.data_preprocessor = BranchPreprocessor(
-            {name: model.data_preprocessor for name, model in models.items()}, configs, branches
-        )
+            self._build_teachers(teachers or {}, student)
+        with torch.random.fork_rng(devices=[]):  # adapters start alike whatever the teachers are
+            self._build_terms(term_configs(method, terms, list(self.peers)))
+        models, configs = {STUDENT: self.student}, {STUDENT: preprocessor_config(student)}
+        for teacher in self.teachers.values():
+            if teacher.wanted or teacher.trains:
+                models |= teacher.branches
+                configs |= teacher.preprocessors
+        self.data_preprocessor = BranchPreprocessor(models, configs, branches)
         self.progress = 0.0
+        self.balance: Any = None if balance is None else build_balance(balance, self)
+        self.monitor: Any = None  # set by a hook for the steps that it looks at
+        self.guard: Guard | None = None
+        if guard is not False:
+            self.guard = Guard(**(guard if isinstance(guard, dict) else {}))
 
-    def _build_teachers(self, configs: dict[str, dict]) -> None:
+    @property
+    def learners(self) -> dict[str, Any]:
+        """Branch name -> detector that is trained; the student first."""
+        return {STUDENT: self.student, **self.peers}
+
+    def _build_teachers(self, configs: dict[str, dict], student: dict[str, Any]) -> None:
         for name, config in configs.items():
-            if name == STUDENT:
-                raise UserError("this name is the student's", f"model.teachers.{name}")
             where = f"model.teachers.{name}"
-            self.teachers[name] = build(TEACHERS, config, where, type="Frozen", name=name)
+            if name == STUDENT or "/" in name:
+                raise UserError("this name is the student's, or holds a /", where)
+            kind = TEACHERS.get(config.get("type", "Frozen"))
+            defaults = {"student": student} if getattr(kind, "follows_student", False) else {}
+            teacher = build(TEACHERS, config, where, type="Frozen", name=name, **defaults)
+            teacher.attach(self.student)
+            self.teachers[name] = teacher
+        peers = {name: t for name, t in self.teachers.items() if t.trains}
+        self.peers = nn.ModuleDict({name: t.model for name, t in peers.items()})
+        together = [name for name, peer in peers.items() if peer.update == "synchronous"]
+        self.turns = [(STUDENT, *together), *((n,) for n in peers if n not in together)]
+        self.turn = self.turns[0]
 
     def _build_terms(self, configs: list[dict]) -> None:
         terms: list[Term] = [
             build(TERMS, c, f"term {c.get('name')}", type="FeatureTerm") for c in configs
         ]
-        names = [term.name for term in terms]
-        if len(set(names)) < len(names):
-            raise UserError(f"two terms have one name among {names}", "model.terms")
+        check_sides(terms, list(self.learners), [STUDENT, *self.teachers])
+        self.terms = nn.ModuleDict({term.name: term for term in terms})
+        wanted: dict[str, list[str]] = {name: [] for name in [*self.learners, *self.teachers]}
         for term in terms:
-            if term.student_branch != STUDENT:
-                raise UserError(
-                    "the first tap is the student's", f"term {term.name}", "student:<tap>"
-                )
-            if term.teacher_branch not in self.teachers:
-                hint = did_you_mean(term.teacher_branch, self.teachers)
-                raise UserError(f"no teacher {term.teacher_branch!r}", f"term {term.name}", hint)
-        self.taps = TapSet(self.student, [t.student_tap for t in terms])
-        if terms:
-            probe(self.student, self.taps)
-        specs = {
-            name: teacher.tap([t.teacher_tap for t in terms if t.teacher_branch == name])
-            for name, teacher in self.teachers.items()
-        }
+            wanted[term.student_branch].append(term.student_tap)
+            wanted[term.teacher_branch].append(term.teacher_tap)
+        self.taps: dict[str, TapSet] = {}
+        specs = {}
+        for name, model in self.learners.items():
+            self.taps[name] = TapSet(model, wanted[name])
+            if wanted[name]:
+                probe(model, self.taps[name])
+            specs[name] = self.taps[name].specs
+        for name, teacher in self.teachers.items():
+            if not teacher.trains:
+                specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
         for term in terms:
             term.build(
-                self.taps.specs[term.student_tap], specs[term.teacher_branch][term.teacher_tap]
+                specs[term.student_branch][term.student_tap],
+                specs[term.teacher_branch][term.teacher_tap],
             )
-        self.terms = nn.ModuleDict({term.name: term for term in terms})
 
     def init_weights(self) -> None:
-        """Initialise the student as stock mmdet3d does; adapters keep their construction values."""
+        """Initialise the learners as stock mmdet3d does; adapters keep their values."""
         self.student.init_weights()
+        for name in self.peers:
+            self.teachers[name].init_weights()
 
     def set_progress(self, progress: float) -> None:
         """Move every term's weight along its schedule; `progress` is in [0, 1]."""
         self.progress = progress
         for term in self.terms.values():
             term.set_progress(progress)
+
+    def after_step(self) -> None:
+        """Let teachers follow the student; called after every optimizer step."""
+        for teacher in self.teachers.values():
+            teacher.after_step(self.student, self.progress)
+
+    def train_step(self, data: dict[str, Any], optim_wrapper: Any) -> dict[str, Tensor]:
+        """Take one optimizer step a turn and return what is logged."""
+        run = lambda batch: self._run_forward(batch, mode="loss")  # noqa: E731
+        return train_step(self, self, run, data, optim_wrapper)
 
     def forward(self, inputs: dict, data_samples: Any = None, mode: str = "tensor") -> Any:
         """Run in the three modes of mmengine; ``predict`` and ``tensor`` are the student's own."""
@@ -123,38 +173,61 @@ class Distiller(BaseModel):
         return self.student(inputs, data_samples, mode=mode)
 
     def loss(self, inputs: dict[str, dict], data_samples: dict[str, list]) -> dict[str, Tensor]:
-        """Return ``task.*`` losses of the student and ``kd.<term>.loss`` / ``.weight``."""
-        samples = data_samples[STUDENT]
-        context = Context.from_batch(inputs, samples, self.progress)
-        self.taps.arm()
-        losses = {
-            f"task.{k}": v for k, v in self.student(inputs[STUDENT], samples, mode="loss").items()
-        }
-        student = self.taps.pop(needs_grad=torch.is_grad_enabled())
-        knowledge = {
-            name: teacher(inputs[name], data_samples[name])
-            for name, teacher in self.teachers.items()
-            if teacher.taps is not None and teacher.taps.taps
-        }
+        """Return ``task.*`` losses of this turn's learners and ``kd.<term>.loss`` / ``.weight``."""
+        context = Context.from_batch(inputs, data_samples[STUDENT], self.progress)
+        losses: dict[str, Tensor] = {}
+        tasks: dict[str, dict[str, Any]] = {}
+        features: dict[str, dict[str, Any]] = {}
+        for teacher in self.teachers.values():
+            if teacher.wanted:
+                teacher.begin(data_samples)
+        for name, model in self.learners.items():
+            if name in self.turn:
+                self.taps[name].arm()
+                tasks[name] = model(inputs[name], data_samples[name], mode="loss")
+                start = "task." if name == STUDENT else f"task.{name}."
+                losses |= {start + key: value for key, value in tasks[name].items()}
+                features[name] = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
+            elif self.taps[name].taps:
+                features[name] = watch(model, self.taps[name], inputs[name], data_samples[name])
+        for name, teacher in self.teachers.items():
+            if teacher.wanted:
+                features[name] = teacher(inputs, data_samples, context)
+        if self.guard is not None:
+            self.guard.note(features)
+        steps: dict[str, TermStep] = {}
         for name, term in self.terms.items():
-            value = term(
-                student[term.student_tap], knowledge[term.teacher_branch][term.teacher_tap], context
-            )
-            losses[f"kd.{name}.loss"] = value * term.weight
-            losses[f"kd.{name}.weight"] = term.weight.detach()
+            if term.student_branch in self.turn:
+                student = features[term.student_branch][term.student_tap]
+                teacher = detached(features[term.teacher_branch][term.teacher_tap])
+                value = term(student, teacher, context)
+                steps[name] = TermStep(value, term.weight, student, teacher, term.student_branch)
+        if self.balance is not None or self.monitor is not None:
+            totals = {name: task_total(task) for name, task in tasks.items()}
+            if self.balance is not None:
+                self.balance.apply_to(losses, totals, steps)
+            if self.monitor is not None:
+                self.monitor(self, totals, steps, context)
+        for name, step in steps.items():
+            losses[f"kd.{name}.loss"] = step.value * step.weight
+            losses[f"kd.{name}.weight"] = step.weight.detach()
         return losses
 
     def _apply(self, function: Any, recurse: bool = True) -> Distiller:
         """Move the teachers along, although they are not on the module tree."""
         super()._apply(function, recurse)
         for teacher in self.teachers.values():
-            teacher.apply_to_tensors(function)
+            if not teacher.trains:
+                teacher.apply_to_tensors(function)
         return self
 
 
-def _term_configs(method: dict | list[dict] | None, terms: list[dict] | None) -> list[dict]:
-    methods = [] if method is None else method if isinstance(method, (list, tuple)) else [method]
-    made: list[dict] = []
-    for config in methods:
-        made += build(METHODS, config, "model.method")
-    return made + list(terms or [])
+def detached(value: Any) -> Any:
+    """Return a tap's value without its graph."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: detached(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(detached(item) for item in value)
+    return value

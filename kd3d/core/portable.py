@@ -9,17 +9,20 @@ from torch import Tensor, nn
 
 STUDENT_PREFIX = "student."
 EXTRA_PREFIX = "kd."
+TEACHER_PREFIX = EXTRA_PREFIX + "teachers."
+PEER_PREFIX = EXTRA_PREFIX + "peers."
 
 
 def install(module: nn.Module) -> None:
     """Register the state-dict hooks on a distiller.
 
-    Saving moves ``student.*`` to the root and every other key under ``kd.``; loading does the
-    reverse, so a stock detector's checkpoint loads as the student. mmengine loads through its own
+    Saving moves ``student.*`` to the root and every other key under ``kd.``, and adds what
+    teachers that change must keep (``kd.teachers.<name>.*``); loading does the reverse, so a stock
+    detector's checkpoint loads as the student. mmengine loads through its own
     recursion and never calls an overridden ``load_state_dict``; hooks it honours.
     """
     module._register_state_dict_hook(_on_save)
-    module._register_load_state_dict_pre_hook(_on_load)
+    module._register_load_state_dict_pre_hook(_on_load, with_module=True)
 
 
 def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
@@ -30,9 +33,17 @@ def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata:
             prefix,
             lambda key: _portable_key(key + ".").rstrip(".") if key else key,
         )
+    for name, teacher in module.teachers.items():  # type: ignore[operator, union-attr]
+        for key, value in teacher.state().items():
+            state[f"{prefix}{TEACHER_PREFIX}{name}.{key}"] = value
 
 
-def _on_load(state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def _on_load(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    for name, teacher in module.teachers.items():  # type: ignore[operator, union-attr]
+        start = f"{prefix}{TEACHER_PREFIX}{name}."
+        found = {k[len(start) :]: state.pop(k) for k in list(state) if k.startswith(start)}
+        if found:
+            teacher.load_state(found)
     _rename(state, prefix, _module_key)
 
 
@@ -56,11 +67,16 @@ def _module_key(key: str) -> str:
 
 def student_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the stock detector's part of a saved state, as plain CPU tensors."""
-    return {
-        key: value.detach().cpu().clone()
-        for key, value in state.items()
-        if not key.startswith(EXTRA_PREFIX)
-    }
+    return _plain({k: v for k, v in state.items() if not k.startswith(EXTRA_PREFIX)})
+
+
+def state_under(state: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Return the part of a saved state whose keys begin with `start`, without it."""
+    return _plain({k[len(start) :]: v for k, v in state.items() if k.startswith(start)})
+
+
+def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
 def key_report(expected: dict[str, Tensor], found: dict[str, Tensor], limit: int = 3) -> str | None:

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd3d.core.spec import Extent, describe
-from kd3d.core.taps import StopForward, TapSet
+from kd3d.core.taps import BOXES, StopForward, TapSet
 
 
 def run_heads(model: Any, inputs: dict[str, Any], data_samples: list[Any]) -> Any:
@@ -28,11 +27,16 @@ def run_heads(model: Any, inputs: dict[str, Any], data_samples: list[Any]) -> An
     Returns:
         The head's raw output.
     """
-    if "batch_input_metas" in inspect.signature(model.extract_feat).parameters:
+    parameters = inspect.signature(model.extract_feat).parameters
+    if "batch_input_metas" in parameters:
         metas = [sample.metainfo for sample in data_samples]
         features = model.extract_feat(inputs, metas)
         return model.pts_bbox_head(features[1]) if hasattr(model, "pts_bbox_head") else features
-    features = model.extract_feat(inputs)
+    if "batch_data_samples" in parameters:  # ImVoxelNet: the volume, and which voxels are seen
+        features, valid = model.extract_feat(inputs, data_samples)
+        features = (*features, valid) if model.coord_type == "DEPTH" else features
+    else:
+        features = model.extract_feat(inputs)
     return model.bbox_head(features) if getattr(model, "bbox_head", None) is not None else features
 
 
@@ -46,57 +50,47 @@ def run_until_taps(
     return taps.pop()
 
 
-def bev_grid(model: nn.Module) -> tuple[Extent, tuple[int, int]] | None:
-    """Return the detector's voxel grid: extent in metres and (H along y, W along x) in voxels."""
-    layer = getattr(getattr(model, "data_preprocessor", None), "voxel_layer", None)
-    if layer is None:
-        return None
-    low, high = list(layer.point_cloud_range[:3]), list(layer.point_cloud_range[3:])
-    size = layer.voxel_size
-    columns, rows = (round((high[i] - low[i]) / size[i]) for i in (0, 1))
-    return (low[0], low[1], high[0], high[1]), (rows, columns)
+def run_teacher(model: nn.Module, taps: TapSet, inputs: dict, data_samples: list) -> dict[str, Any]:
+    """Run `model` no further than its last tap; the tap ``boxes`` is decoded."""
+    values = run_until_taps(model, taps, inputs, data_samples)
+    if BOXES in values:
+        values[BOXES] = decode_boxes(model, values[BOXES], data_samples)
+    return values
 
 
 @torch.no_grad()
-def probe(model: Any, taps: TapSet) -> None:
-    """Fill ``taps.specs`` by one forward pass on made-up points.
-
-    The model runs in eval mode, so that no buffer changes; the global random state is not touched.
-    """
-    from mmdet3d.structures import Det3DDataSample
-
-    was_training = model.training
+def watch(model: nn.Module, taps: TapSet, inputs: dict, data_samples: list) -> dict[str, Any]:
+    """Run a learner as a teacher, when it is not its turn: eval, no gradients, up to its taps."""
+    was_training, stop = model.training, taps.stop
     model.eval()
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(0)
-    low, high = _probe_range(model)
-    points = low + torch.rand((4096, len(low)), generator=generator) * (high - low)
-    data = {"inputs": {"points": [points]}, "data_samples": [Det3DDataSample()]}
-    model.data_preprocessor.to(device)
-    batch = model.data_preprocessor(data, False)
-    values = run_until_taps(model, taps, batch["inputs"], batch["data_samples"])
-    grid = bev_grid(model)
-    taps.specs = {name: describe(value, grid) for name, value in values.items()}
-    model.train(was_training)
+    taps.stop = True
+    try:
+        return run_teacher(model, taps, inputs, data_samples)
+    finally:
+        taps.stop = stop
+        model.train(was_training)
 
 
-def _probe_range(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return low and high of made-up points, one value an input channel, intensity in 0..1."""
-    layer = getattr(model.data_preprocessor, "voxel_layer", None)
-    limits = list(layer.point_cloud_range) if layer is not None else [0, -20, -2, 40, 20, 1]
-    extra = max(_point_channels(model) - 3, 0)
-    return torch.tensor(limits[:3] + [0.0] * extra), torch.tensor(limits[3:] + [1.0] * extra)
+@torch.no_grad()
+def decode_boxes(model: Any, head_output: Any, data_samples: list) -> list[dict[str, torch.Tensor]]:
+    """Turn a head's raw output into detections, by the head's own decoding and suppression.
 
+    Args:
+        model: An mmdet3d detector.
+        head_output: What its head's forward returned for the batch.
+        data_samples: The batch's samples; their metainfo gives the box type.
 
-def _point_channels(model: nn.Module) -> int:
-    """Return how many values a point of this detector's input has."""
-    for name in ("voxel_encoder", "pts_voxel_encoder"):
-        encoder = getattr(model, name, None)
-        if encoder is None:
-            continue
-        if hasattr(encoder, "num_features"):
-            return int(encoder.num_features)
-        flags = ("_with_cluster_center", "_with_voxel_center", "_with_distance")
-        decorated = sum(n * getattr(encoder, flag, False) for n, flag in zip((3, 3, 1), flags))
-        return int(encoder.in_channels) - decorated
-    return 4
+    Returns:
+        A dict a sample: ``boxes`` (N, 7 or 9) [x, y, z_bottom, dx, dy, dz, yaw, (vx, vy)] in the
+        augmented LiDAR frame, ``scores`` (N,) in 0..1, ``labels`` (N,).
+    """
+    head = model.pts_bbox_head if hasattr(model, "pts_bbox_head") else model.bbox_head
+    metas = [sample.metainfo for sample in data_samples]
+    if "preds_dicts" in inspect.signature(head.predict_by_feat).parameters:
+        found = head.predict_by_feat(head_output, metas)
+    else:
+        found = head.predict_by_feat(*head_output, batch_input_metas=metas)
+    return [
+        {"boxes": one.bboxes_3d.tensor, "scores": one.scores_3d, "labels": one.labels_3d}
+        for one in found
+    ]

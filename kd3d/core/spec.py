@@ -15,8 +15,10 @@ class FeatureSpec:
 
     Attributes:
         channels: Length of the channel axis.
-        layout: ``"map"`` (B, C, H, W), ``"rows"`` (V, C), ``"points"`` (B, C, N), ``"center_head"``
-            or ``"anchor_head"`` (raw head outputs, with their maps' grid), or ``"other"``.
+        layout: ``"map"`` (B, C, H, W), ``"image"`` (B, C, H, W on the image plane), ``"rows"``
+            (V, C), ``"points"`` (B, C, N), ``"center_head"`` or ``"anchor_head"`` (raw head
+            outputs, with their maps' grid), ``"boxes"`` (a teacher's decoded detections, a dict a
+            sample), or ``"other"``.
         shape: (H, W) of a map, else None.
         extent_m: (x_min, y_min, x_max, y_max) that a bird's-eye-view map covers, H along y and W
             along x; None where it has no metric extent (images, rows).

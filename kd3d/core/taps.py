@@ -21,7 +21,9 @@ _PLAIN = {
     "stage2": "backbone.2",
     "bev": "neck.0",
     "head": "bbox_head",
+    "boxes": "bbox_head",  # decoded by run.run_teacher
 }
+BOXES = "boxes"
 _IMAGE = {"image": "img_neck.0", "image_backbone": "img_backbone"}
 
 

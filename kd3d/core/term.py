@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from kd3d.adapters import FeatureAdapter
 from kd3d.core.context import Context
+from kd3d.core.foreground import Foreground, ForegroundSpec
 from kd3d.core.registry import TERMS
 from kd3d.core.schedules import build_schedule
 from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError, did_you_mean
 from kd3d.losses import feature_loss, masked_mean
+from kd3d.losses.feature.standardise import channel_moments, standardise_rows, standardised
 from kd3d.masks.boxes import box_mask, gaussian_mask
 
 MASKS: dict[str, Callable[..., Tensor]] = {"box": box_mask, "gaussian": gaussian_mask}
@@ -54,9 +56,21 @@ class Term(nn.Module):
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""
 
+    def reads(self) -> dict[str, Any] | None:
+        """Return what this term needs of the teacher's tap, as JSON; None: all of it.
+
+        A teacher cache stores no more: ``{"maps": [names]}`` of a head's output, or what
+        `FeatureTerm` says of its foreground. Called after `build`.
+        """
+        return None
+
     def distance(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return the unweighted, graph-attached scalar of one batch."""
         raise NotImplementedError
+
+    def sample_weight(self, context: Context) -> Tensor | None:
+        """Return the (B,) weights that the teacher gave its samples, or None."""
+        return context.sample_weights.get(f"{self.teacher_branch}:{self.teacher_tap}")
 
     def forward(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return the unweighted scalar; always in float32."""
@@ -100,62 +114,90 @@ class FeatureTerm(Term):
             kind = self.mask_options.pop("type", "")
             if kind not in MASKS:
                 raise UserError(f"unknown mask {kind!r}", f"term {name}", did_you_mean(kind, MASKS))
-            self.mask = MASKS[kind]
+            self.mask, self.mask_type = MASKS[kind], kind
         self.adapter_options, self.normalise_teacher = dict(adapter or {}), normalise_teacher
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Build the adapter between the two specs."""
         self.spec = student
+        where = f"term {self.name}"
         if self.mask_options is not None and not student.is_bev:
+            raise UserError(f"a box mask needs a BEV map, the student has {student}", where)
+        whole = teacher.whole() if isinstance(teacher, ForegroundSpec) else teacher
+        self.adapter = FeatureAdapter(student, whole, where=where, **self.adapter_options)
+        if isinstance(teacher, ForegroundSpec) and teacher.reads != self.reads():
             raise UserError(
-                f"a box mask needs a BEV map, the student has {student}", f"term {self.name}"
+                f"the cache holds the cells of {teacher.reads}, this term reads {self.reads()}",
+                where,
+                "fill another store with kd3d cache",
             )
-        self.adapter = FeatureAdapter(
-            student, teacher, where=f"term {self.name}", **self.adapter_options
-        )
 
-    def distance(self, student: Tensor, teacher: Tensor, context: Context) -> Tensor:
+    def reads(self) -> dict[str, Any] | None:
+        """Return the mask and grid whose cells suffice, where only cells with weight are read."""
+        if self.mask_options is None or not self.adapter.pointwise:
+            return None
+        mask = {"type": self.mask_type, **self.mask_options}
+        grid = {"shape": list(self.spec.shape or ()), "extent_m": list(self.spec.extent_m or ())}
+        return {"mask": mask, **grid, "moments": self.normalise_teacher}
+
+    def foreground(self, teacher: Tensor, context: Context) -> Foreground:
+        """Return the cells with weight of the teacher's map (B, C, H, W), on the student's grid."""
+        feature, valid = self.adapter.teacher(teacher)
+        mask = self._mask(context, valid, feature)
+        assert mask is not None
+        moments = channel_moments(feature) if self.normalise_teacher else None
+        return Foreground.of(feature, mask, moments)
+
+    def distance(self, student: Tensor, teacher: Any, context: Context) -> Tensor:
         """Return masked_mean(loss(adapter(student), resampled teacher), mask)."""
-        mask = None
-        if self.mask_options is not None:
-            shape, extent = tuple(student.shape[-2:]), self.spec.extent_m
-            boxes = [b.to(student.device) for b in context.boxes]
-            mask = self.mask(boxes, extent, shape, **self.mask_options)  # (B, 1, H, W)
+        if isinstance(teacher, Foreground):
+            return self._at_cells(student, teacher, context)
+        if self.mask_options is not None and self.adapter.pointwise:
+            return self._at_cells(student, self.foreground(teacher, context), context)
         teacher, valid = self.adapter.teacher(teacher)
+        mask = self._mask(context, valid, student)
         if self.normalise_teacher:
             teacher = standardised(teacher)
-        if valid is not None:
-            mask = valid.expand(len(student), -1, -1, -1) if mask is None else mask * valid
-        if mask is not None and self.adapter.pointwise:
-            return self._at_masked_cells(student, teacher, mask)
         adapted = self.adapter(student)
         if self.spec.layout == "rows":  # (V, C) -> (1, V, C)
             adapted, teacher = adapted[None], teacher[None]
         elif self.spec.layout == "points":  # (B, C, N) -> (B, N, C)
             adapted, teacher = adapted.transpose(1, 2), teacher.transpose(1, 2)
-        return masked_mean(self.loss(adapted, teacher), mask)
+        value = self.loss(adapted, teacher)
+        weight = self.sample_weight(context)
+        if weight is not None:
+            if self.spec.layout == "rows":
+                raise UserError("rows have no weights per sample", f"term {self.name}")
+            value = value * weight.view(-1, *(1,) * (value.dim() - 1))
+        return masked_mean(value, mask)
 
-    def _at_masked_cells(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    def _mask(self, context: Context, valid: Tensor | None, like: Tensor) -> Tensor | None:
+        """Return the (B, 1, H, W) weights on the student's grid; None: all cells alike."""
+        mask = None
+        if self.mask_options is not None:
+            boxes = [b.to(like.device) for b in context.boxes]
+            mask = self.mask(boxes, self.spec.extent_m, self.spec.shape, **self.mask_options)
+        if valid is None:
+            return mask
+        return valid.expand(len(like), -1, -1, -1) if mask is None else mask * valid
+
+    def _at_cells(self, student: Tensor, teacher: Foreground, context: Context) -> Tensor:
         """Same value, but only cells with weight are adapted and compared."""
-        sample, row, column = (mask[:, 0] > 0).nonzero(as_tuple=True)
-        rows_s = student[sample, :, row, column]  # (N, C)
-        rows_t = teacher[sample, :, row, column]
-        if not len(rows_s):
-            return masked_mean(
-                self.loss(self.adapter(student[:, :, :1, :1]), teacher[:, :, :1, :1]),
-                mask[:, :, :1, :1],
-            )
-        adapted = self.adapter(rows_s[:, :, None, None])[:, :, 0, 0]
-        value = self.loss(adapted[None], rows_t[None])  # (1, N)
-        return masked_mean(value, mask[sample, 0, row, column][None])
-
-
-def standardised(feature: Tensor, eps: float = 1e-5) -> Tensor:
-    """Return (B, C, H, W) or (B, N, C) features with zero mean and unit variance per channel."""
-    axes = (0, 2, 3) if feature.dim() == 4 else (0, 1)
-    mean = feature.mean(axes, keepdim=True)
-    variance = feature.var(axes, keepdim=True, unbiased=False)
-    return (feature - mean) * (variance + eps).rsqrt()
+        sample, row, column = teacher.cells.unbind(1)
+        rows, weight = teacher.rows.float(), teacher.weight
+        if self.normalise_teacher:
+            assert teacher.moments is not None
+            cells = student[0, 0].numel()
+            rows = standardise_rows(rows, teacher.moments, cells)
+        picked = student[sample, :, row, column]  # (N, C)
+        if not len(rows):  # a cell of no weight keeps the graph whole
+            picked, weight = student[:1, :, 0, 0], weight.new_zeros(1)
+            rows = rows.new_zeros((1, rows.shape[1]))
+        value = self.loss(self.adapter.rows(picked)[None], rows[None])  # (1, N)
+        of_sample = self.sample_weight(context)
+        if of_sample is not None and len(sample):
+            value = value * of_sample[sample]
+        return masked_mean(value, weight[None])
 
 
 def split_tap(text: str, term: str) -> tuple[str, str]:

@@ -48,11 +48,17 @@ class PadVelocity(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ObjectDatabase(DataBaseSampler):
-    """mmdet3d's database of objects to paste, for training sets that lack some of its classes.
+    """mmdet3d's database of objects to paste, without memory, for sets that lack some classes.
 
     mmdet3d's own raises KeyError, or fails to stack no boxes, when a class has no object: as a
-    handful of frames may have no cyclist.
+    handful of frames may have no cyclist. It also walks through one shuffled list across samples,
+    so that what it pastes depends on all samples before, a worker at a time. Here every sample
+    draws anew, without replacement, from numpy's random state alone.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sampler_dict = {name: _Draw(infos) for name, infos in self.db_infos.items()}
 
     @staticmethod
     def filter_by_min_points(db_infos: dict, min_gt_points_dict: dict) -> dict:
@@ -65,3 +71,15 @@ class ObjectDatabase(DataBaseSampler):
         if not self.db_infos.get(name):
             return []
         return super().sample_class_v2(name, num, gt_bboxes)
+
+
+class _Draw:
+    """Stands in for mmdet3d's ``BatchSampler``, which remembers where it stands."""
+
+    def __init__(self, infos: list[dict]) -> None:
+        self.infos = infos
+
+    def sample(self, num: int) -> list[dict]:
+        """Return `num` different objects, or all in random order where there are fewer."""
+        chosen = np.random.permutation(len(self.infos))[:num]
+        return [self.infos[i] for i in chosen]

@@ -8,7 +8,8 @@ from typing import Any
 
 import kd3d
 from kd3d.console import say
-from kd3d.engine.experiment import certify, record_run, run_config, test_run, train_run
+from kd3d.engine.certify import certify
+from kd3d.engine.experiment import record_run, run_config, test_run, train_run
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.errors import UserError
 from kd3d.fileio import read_json
@@ -151,8 +152,7 @@ def _certify(config: Any, facts: dict[str, Any], minimum: dict[str, float]) -> N
     check = self_check(list(read_label_dir(data / "training" / "label_2", names).values()))
     if not check["ok"]:
         raise UserError(f"labels as predictions do not score 100: {check['failures'][0]}", data)
-    metrics = read_json(Path(config.work_dir) / "metrics.json")["metrics"]
-    certify(config, metrics, facts)
+    metrics = certify(config, Path(config.work_dir) / "student.pth", minimum, facts)["metrics"]
     shown = ", ".join(
         f"{name} = {metrics[name]:.1f} (minimum {low:g})" for name, low in minimum.items()
     )

@@ -137,21 +137,10 @@ def _merge_scalars(folder: Path) -> None:
     rows: dict[int, str] = {}
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
         for line in path.read_text().splitlines():
-            row = json.loads(line)
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # the last line of a run that was killed
+                continue
             if "loss" in row:
                 rows[row["step"]] = line
     write_text(folder / SCALARS_FILE, "".join(rows[step] + "\n" for step in sorted(rows)))
-
-
-def certify(config: Config, metrics: dict[str, float], data: dict[str, Any]) -> Path:
-    """Write the teacher's certificate beside its weights: its score on the student's evaluator."""
-    from kd3d.teachers.certificate import write_certificate
-
-    return write_certificate(
-        Path(config.work_dir) / "student.pth",
-        metrics,
-        data=data,
-        config=config.filename,
-        config_text_sha256=hashlib.sha256(config.pretty_text.encode()).hexdigest(),
-        versions=provenance.versions(),
-    )

@@ -24,8 +24,14 @@ def register_all() -> None:
     for name in (
         "core.distiller",
         "core.term",
+        "engine.diagnostics",
+        "engine.distributed",
         "engine.hooks",
+        "engine.precision",
+        "engine.sharded",
+        "data.multi_input",
         "data.transforms",
+        "data.views",
         "evaluation.kitti_metric",
     ):
         importlib.import_module(f"kd3d.{name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import copy
 import logging
 import os
 import sys
@@ -11,19 +11,26 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import get_rank, is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model as load_into_model
+from torch.utils.data import DataLoader
 
 from kd3d import compat
-from kd3d.core.portable import student_state
+from kd3d.cache.check import check_stores
+from kd3d.core.portable import key_report
+from kd3d.data.views import seeded_dataloader
+from kd3d.engine.distributed import set_up
+from kd3d.engine.export import export_student, exported_detector
 from kd3d.engine.mistakes import building, check_data
 from kd3d.engine.register import register_all
+from kd3d.engine.resume import PARTIAL, settle
+from kd3d.engine.scaled import ScaledRunner
 from kd3d.errors import UserError, did_you_mean
-from kd3d.fileio import write_bytes, write_text
-from kd3d.models.source import resolve_detector
 
 
-class SafeRunner(Runner):
+class SafeRunner(ScaledRunner):
     """A runner whose checkpoints are written to a temporary name and moved into place.
 
     With ``quiet`` in the config, the console shows progress only; the log file has all.
@@ -39,14 +46,61 @@ class SafeRunner(Runner):
                     handler.setLevel(logging.ERROR)
         return logger
 
+    @staticmethod
+    def build_dataloader(
+        dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build as mmengine does; seeded data get the run's seed, the same one on every rank."""
+        if isinstance(dataloader, dict) and dataloader["dataset"].get("type") == "SeededViews":
+            assert seed is not None, "a runner has a seed"
+            common = seed - get_rank() if diff_rank_seed else seed
+            dataloader = copy.deepcopy(dataloader)
+            dataloader["dataset"].setdefault("seed", common)
+            dataloader["sampler"].setdefault("seed", common)
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         """Save as mmengine does; an interrupted or failed write leaves no file under `filename`."""
-        partial = f".partial-{filename}"
+        if not is_main_process():
+            self.take_part_in_saving()
+            return
+        partial = Path(out_dir) / (PARTIAL + filename)
         try:
-            super().save_checkpoint(out_dir, partial, *args, **kwargs)
-            os.replace(Path(out_dir) / partial, Path(out_dir) / filename)
+            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())  # a power cut must not leave an empty file, either
+            os.replace(partial, partial.with_name(filename))
         finally:
-            (Path(out_dir) / partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool = False,
+        revise_keys: list = [(r"^module\.", "")],  # noqa: B006
+    ) -> dict[str, Any]:
+        """Load as mmengine does, but safely; a training resumes from its own model only.
+
+        Raises:
+            UserError: An address instead of a file, an unreadable or unsafe file, or, when
+                resuming, weights of another model.
+        """
+        if "://" in filename:
+            raise UserError("only files are loaded", filename, "download it and give its path")
+        checkpoint = compat.load_checkpoint_file(filename)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        if self._resume:
+            report = key_report(model.state_dict(), checkpoint["state_dict"])
+            if report:
+                raise UserError(
+                    f"belongs to another model ({report})", filename, "choose another --work-dir"
+                )
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        load_into_model(model, checkpoint, strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        self.logger.info(f"Load checkpoint from {filename}")
+        return checkpoint
 
 
 def load_config(
@@ -127,6 +181,7 @@ def make_runner(config: Config) -> SafeRunner:
     )
     if checkpoint["type"] == "CheckpointHook":
         checkpoint["type"] = "SafeCheckpointHook"
+    set_up(config)
     with building(config):
         return SafeRunner.from_cfg(config)
 
@@ -136,36 +191,48 @@ def train(config: Config, resume: bool = False) -> Path:
 
     Args:
         config: See `load_config`.
-        resume: Continue from the last checkpoint in the work folder, if there is one.
+        resume: Continue from the newest whole checkpoint in the work folder, if there is one.
 
     Returns:
         ``<work_dir>/student.pth``, plain tensors with the stock detector's keys; beside it
         ``student_config.py`` with the stock model dict.
     """
     config = config.copy()
-    config.resume = resume
+    check_data(config, "train_dataloader", "val_dataloader")
+    check_stores(config)
     ours = [dict(type="ProgressHook", label=config.get("quiet"))]
-    if config.get("reseed_every_epoch"):
-        ours.append(dict(type="EpochSeedHook"))
+    if config.get("seeded_data"):
+        ours.append(dict(type="StepSeedHook"))
+        config.train_dataloader = seeded_dataloader(
+            config.train_dataloader, views=config.get("views")
+        )
     names = [hook["type"] for hook in ours]
     others = [hook for hook in config.get("custom_hooks", []) if hook["type"] not in names]
     config.custom_hooks = [*others, *ours]
-    check_data(config, "train_dataloader", "val_dataloader")
+    settle(config, resume)
     runner = make_runner(config)
     with building(config):  # what the runner would build at the start of its training
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         _ = runner.train_loop
     runner.train()
+    runner.use_averaged_weights()
     return export_student(runner.model, config)
 
 
-def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
-    """Evaluate a checkpoint on the config's test set; teachers are neither built nor needed."""
+def test(config: Config, checkpoint: str | Path, model: str = "student") -> dict[str, float]:  # noqa: PT028
+    """Evaluate a checkpoint on the config's test set; teachers are neither built nor needed.
+
+    Args:
+        config: See `load_config`.
+        checkpoint: The weights.
+        model: Whose weights they are: ``student``, or the name of an online peer or average.
+    """
     config = config.copy()
     config.resume = False
     if config.model.get("type") == "Distiller":
-        config.model = dict(type="Distiller", student=config.model.student)
+        config.model = dict(type="Distiller", student=exported_detector(config, model))
     for unused in (
+        "model_wrapper_cfg",
         "train_dataloader",
         "train_cfg",
         "optim_wrapper",
@@ -186,24 +253,5 @@ def load_student(model: torch.nn.Module, checkpoint: str | Path) -> None:
     """Load a student's or distiller's checkpoint into a distiller or stock detector, strictly."""
     from kd3d.models.source import load_weights
 
-    load_weights(getattr(model, "student", model), checkpoint)
-
-
-def export_student(model: torch.nn.Module, config: Config) -> Path:
-    """Write ``student.pth`` and ``student_config.py`` into the work folder."""
-    import mmdet3d
-    import mmengine
-
-    model = getattr(model, "module", model)
-    state = student_state(model.state_dict())
-    meta = {"mmdet3d_version": mmdet3d.__version__, "mmengine_version": mmengine.__version__}
-    target = Path(config.work_dir) / "student.pth"
-    buffer = io.BytesIO()  # torch tells of a full disk by a RuntimeError, so it does not write
-    torch.save({"state_dict": state, "meta": meta}, buffer)
-    if not is_main_process():
-        return target
-    write_bytes(target, buffer.getvalue())
-    student = config.model.student if config.model.get("type") == "Distiller" else config.model
-    stock = Config(dict(model=resolve_detector(student)))
-    write_text(target.with_name("student_config.py"), stock.pretty_text)
-    return target
+    whole: Any = model.module if is_model_wrapper(model) else model
+    load_weights(getattr(whole, "student", whole), checkpoint)

@@ -16,7 +16,7 @@ CARD = MethodCard(
     idea="A regressor on the student's BEV map predicts the teacher's BEV map at the objects.",
     equation="L = sum_i m_i |r(s_i) - t_i|^2 / (C sum_i m_i)",
     source=("feature",),
-    scheme="offline",
+    schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev", "gt_boxes"),
     status=("parity-tested", "trained-simulated"),

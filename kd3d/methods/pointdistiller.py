@@ -13,7 +13,12 @@ from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.core.term import Term
 from kd3d.errors import UserError
-from kd3d.losses.similarity.local_graph import graph_distance, nearest_rows, normalised_edges
+from kd3d.losses.similarity.local_graph import (
+    Neighbours,
+    graph_distance,
+    nearest_rows,
+    normalised_edges,
+)
 
 CARD = MethodCard(
     name="pointdistiller",
@@ -26,7 +31,7 @@ CARD = MethodCard(
     equation="L = 2 mean_{q,c,j} w_q (g^T_{qjc} - g^S_{qjc})^2, w = M softmax(s / tau), "
     "g = ReLU(BN(W [f_j ; f_q]))",
     source=("feature", "similarity"),
-    scheme="offline",
+    schemes=("offline", "online", "self"),
     algorithm=("graph", "attention"),
     needs=("pillars",),
     status=("parity-tested", "trained-simulated"),
@@ -108,7 +113,7 @@ class EdgeAdapter(nn.Module):
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(
-        self, rows: Tensor, queries: Tensor, neighbours: Tensor, fuse: str
+        self, rows: Tensor, queries: Tensor, neighbours: Neighbours, fuse: str
     ) -> tuple[Tensor, Tensor]:
         """Return the split normalised edges; see `normalised_edges`."""
         return normalised_edges(rows, queries, neighbours, self.weight, self.gamma, self.beta, fuse)
@@ -175,7 +180,7 @@ class LocalGraphTerm(Term):
     def distance(self, student: Tensor, teacher: Tensor, context: Context) -> Tensor:
         """Return the weighted graph distance of one batch."""
         if self.variant == "voxel":
-            voxels = context.inputs["student"]["voxels"]
+            voxels = context.inputs[self.student_branch]["voxels"]
             if len(student) != len(teacher):
                 raise UserError(
                     f"{len(student)} rows against {len(teacher)}",
@@ -187,11 +192,17 @@ class LocalGraphTerm(Term):
             student, teacher, sample = _as_rows(student), _as_rows(teacher), _sample_index(student)
             importance = teacher.amax(1)
         queries = self._choose(importance, sample)
-        neighbours = self._search(teacher, sample, queries)
+        neighbours = Neighbours(self._search(teacher, sample, queries), len(teacher))
         edges_s = self.student_edges(student, queries, neighbours, self.fuse)
         edges_t = self.teacher_edges(teacher, queries, neighbours, self.fuse)
-        value = graph_distance(edges_s, edges_t, neighbours, pool=self.variant == "point")
-        return self._reduce(value, importance[queries], sample[queries], neighbours.shape[1])
+        pool = self.variant == "point"
+        if self.official and not self.use_importance:
+            per_query = self.channels * (1 if pool else neighbours.rows.shape[1])
+            even = torch.ones_like(importance[queries])
+            squares = graph_distance(edges_s, edges_t, neighbours, even, pool)
+            return 5e-4 * (squares * per_query).sqrt()
+        weight = self._weights(importance[queries], sample)
+        return 2.0 * graph_distance(edges_s, edges_t, neighbours, weight / len(queries), pool)
 
     def _choose(self, importance: Tensor, sample: Tensor) -> Tensor:
         """Return the row indices of the most important rows: of the batch, or of each sample."""
@@ -207,7 +218,7 @@ class LocalGraphTerm(Term):
     def _search(self, teacher: Tensor, sample: Tensor, queries: Tensor) -> Tensor:
         """Return (Q, K) neighbours in the teacher's feature space."""
         if self.official and self.variant == "voxel":
-            return nearest_rows(teacher, queries, self.neighbours)
+            return nearest_rows(teacher, queries, self.neighbours, ordered=False)
         samples = range(int(sample.max()) + 1)
         k = min(
             [self.neighbours] + [int((sample == i).sum()) for i in samples if (sample == i).any()]
@@ -216,24 +227,19 @@ class LocalGraphTerm(Term):
         for i in samples:
             rows, mine = (sample == i).nonzero()[:, 0], (sample[queries] == i).nonzero()[:, 0]
             local = torch.searchsorted(rows, queries[mine])
-            found[mine] = rows[nearest_rows(teacher[rows], local, k)]
+            found[mine] = rows[nearest_rows(teacher[rows], local, k, ordered=False)]
         return found
 
-    def _reduce(self, value: Tensor, importance: Tensor, sample: Tensor, k: int) -> Tensor:
-        """Weigh the (Q,) mean squared differences and reduce them."""
-        if self.official:
-            if not self.use_importance:
-                edges = 1 if self.variant == "point" else k
-                return 5e-4 * (value.sum() * self.channels * edges).sqrt()
-            if self.variant == "voxel":
-                weight = len(value) * torch.softmax(importance / self.temperature, 0)
-                return 2.0 * (value * weight).mean()
-            return 2.0 * value.mean() * (int(sample[-1]) + 1 if self.variant == "bev" else 1)
+    def _weights(self, importance: Tensor, sample: Tensor) -> Tensor:
+        """Return the (Q,) weights of the graphs, 1 on average but for the authors' BEV variant."""
+        even = torch.ones_like(importance)
+        if self.official and self.variant != "voxel":
+            return even * (int(sample[-1]) + 1 if self.variant == "bev" else 1)
         if not self.use_importance:
-            return 2.0 * value.mean()
-        scaled = importance / importance.abs().amax().clamp(min=1e-6)
-        weight = len(value) * torch.softmax(scaled / self.temperature, 0)
-        return 2.0 * (value * weight).mean()
+            return even
+        if not self.official:
+            importance = importance / importance.abs().amax().clamp(min=1e-6)
+        return len(importance) * torch.softmax(importance / self.temperature, 0)
 
 
 def _as_rows(feature: Tensor) -> Tensor:

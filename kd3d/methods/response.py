@@ -14,11 +14,13 @@ from kd3d.core.spec import FeatureSpec
 from kd3d.core.term import Term
 from kd3d.errors import UserError
 from kd3d.losses.logit.head_response import (
+    BOX_MAPS,
     anchor_response,
     anchor_rows,
     center_boxes,
     center_scores,
 )
+from kd3d.losses.logit.head_scores import anchors_per_cell
 
 CARD = MethodCard(
     name="response",
@@ -30,7 +32,7 @@ CARD = MethodCard(
     "teacher's where the teacher is confident; no ground truth is needed.",
     equation="L = w_c QFL(s, t) / #{t > tau_c} + w_b sum_i m_i |b_s - b_t|_{smooth L1} / sum_i m_i",
     source=("logit",),
-    scheme="offline",
+    schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head",),
     heads=("CenterHead", "Anchor3DHead"),
@@ -106,7 +108,7 @@ class ResponseTerm(Term):
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Refuse heads of two kinds; align heat maps of other grids in metres."""
-        where = f"term {self.name}"
+        self.layout, where = student.layout, f"term {self.name}"
         if student.layout not in ("center_head", "anchor_head") or student.layout != teacher.layout:
             raise UserError(
                 f"the student has {student}, the teacher {teacher}",
@@ -122,6 +124,12 @@ class ResponseTerm(Term):
                 "set boxes=0 for centre heads; anchors do not correspond",
             )
         self.resample = MetricResample(teacher, student, where)
+
+    def reads(self) -> dict[str, Any] | None:
+        """Return the maps of a centre head that are compared."""
+        if self.layout != "center_head":
+            return None
+        return {"maps": ["heatmap", *(BOX_MAPS if self.boxes or self.official else ())]}
 
     def distance(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return scores + boxes * box part + directions * direction part."""
@@ -176,10 +184,7 @@ class ResponseTerm(Term):
 
     def _rows(self, output: list, level: int) -> tuple[Tensor, Tensor, Tensor | None]:
         scores, residuals, directions = output[0][level], output[1][level], output[2][level]
-        if directions is None:
-            anchors = residuals.shape[1] // 7
-        else:
-            anchors = directions.shape[1] // 2
+        anchors = anchors_per_cell(output, level)
         rows = anchor_rows(scores, scores.shape[1] // anchors)
         box = anchor_rows(residuals, residuals.shape[1] // anchors)
         return rows, box, None if directions is None else anchor_rows(directions, 2)

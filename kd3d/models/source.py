@@ -96,11 +96,16 @@ def build_detector(config: dict[str, Any], where: str = "model") -> Any:
         return compat.use_available_device(registry.build(ConfigDict(model)))
 
 
+def detector_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a teacher's or student's config that is a reference to a detector."""
+    if "config" in config or "model" in config:
+        return {key: config[key] for key in _KEYS if key in config}
+    return dict(config)
+
+
 def preprocessor_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the data preprocessor's config of the detector that `config` stands for."""
-    if "config" in config or "model" in config:
-        config = {key: config[key] for key in _KEYS if key in config}
-    return resolve_detector(config).get("data_preprocessor") or {}
+    return resolve_detector(detector_config(config)).get("data_preprocessor") or {}
 
 
 def load_weights(model: nn.Module, path: str | Path, where: str = "checkpoint") -> None:

@@ -179,7 +179,7 @@ def test_teacher_with_other_pillars_is_aligned_in_metres():
     model = distiller(
         teachers=teacher, method=[dict(type="fitnets"), dict(type="response", boxes=0)]
     )
-    assert model.taps.specs["bev"].cell_m == pytest.approx((0.8, 0.8))
+    assert model.taps["student"].specs["bev"].cell_m == pytest.approx((0.8, 0.8))
     teacher_spec = model.teachers["teacher"].taps.specs["bev"]
     assert teacher_spec.cell_m == pytest.approx((0.4, 0.4))
     losses = toy.loss(model, toy.batch())

@@ -9,7 +9,6 @@ from kd3d.losses import FEATURE_LOSSES, feature_loss, masked_mean
 from kd3d.losses.box.residual import residual_smooth_l1
 from kd3d.losses.logit.head_response import anchor_response, center_boxes, center_scores
 from kd3d.losses.logit.quality_focal import quality_focal
-from kd3d.losses.similarity.local_graph import graph_distance, nearest_rows, normalised_edges
 
 
 def rand(*shape, seed=0, dtype=torch.float64):
@@ -105,70 +104,3 @@ def test_response_is_finite_where_the_authors_give_nan():
     parts = anchor_response(rows, low)
     assert parts["boxes"] == 0
     assert all(torch.isfinite(v) for v in parts.values())
-
-
-def naive_graph(features, queries, neighbours, weight, gamma, beta, fuse):
-    """The edge tensor in full, through stock batch normalisation."""
-    ends = features[neighbours]  # (Q, K, C)
-    centre = features[queries][:, None].expand_as(ends)
-    first = ends if fuse == "concat" else centre - ends
-    edges = torch.cat([first, centre], -1) @ weight.T
-    flat = torch.nn.functional.batch_norm(
-        edges.flatten(0, 1), None, None, gamma, beta, training=True, eps=1e-5
-    )
-    return flat.relu().reshape(*neighbours.shape, -1)
-
-
-@pytest.mark.parametrize("pool", [False, True])
-@pytest.mark.parametrize("fuse", ["concat", "difference"])
-def test_local_graph_equals_the_full_edge_tensor(fuse, pool):
-    """Values and all gradients, with chunks that do not divide the number of queries."""
-    features = [rand(30, 5).requires_grad_(), rand(30, 7, seed=1)]
-    parameters = [
-        (rand(4, 2 * c, seed=c).requires_grad_(), 1 + rand(4, seed=9).abs(), rand(4, seed=8))
-        for c in (5, 7)
-    ]
-    queries = torch.arange(0, 30, 3)
-    neighbours = nearest_rows(features[1], queries, 6)
-    for i, q in enumerate(queries):
-        order = (features[1] - features[1][q]).norm(dim=1).argsort()[:6]
-        assert set(order.tolist()) == set(neighbours[i].tolist())
-    split = [
-        normalised_edges(f, queries, neighbours, *p, fuse) for f, p in zip(features, parameters)
-    ]
-    ours = graph_distance(*split, neighbours, pool=pool, chunk=3)
-    full = [naive_graph(f, queries, neighbours, *p, fuse) for f, p in zip(features, parameters)]
-    if pool:
-        full = [g.amax(1, keepdim=True) for g in full]
-    want = (full[0] - full[1]).square().mean((1, 2))
-    torch.testing.assert_close(ours, want)
-    leaves = [features[0], parameters[0][0], parameters[1][0]]
-    weight = rand(10, seed=3)
-    for a, b in zip(
-        torch.autograd.grad((ours * weight).sum(), leaves),
-        torch.autograd.grad((want * weight).sum(), leaves),
-    ):
-        torch.testing.assert_close(a, b)
-
-
-def test_local_graph_never_holds_the_edge_tensor():
-    """Neither the forward pass nor what it keeps for the backward pass is of size Q x K."""
-    features = torch.randn(3000, 32, requires_grad=True)
-    weight = torch.randn(16, 64, requires_grad=True)
-    queries, neighbours = torch.arange(1000), torch.randint(0, 3000, (1000, 64))
-    edges = neighbours.numel() * 16
-    kept = {}
-
-    def keep(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 4
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        parts = normalised_edges(
-            features, queries, neighbours, weight, torch.ones(16), torch.zeros(16)
-        )
-        value = graph_distance(parts, tuple(p.detach() for p in parts), neighbours, chunk=100)
-    assert max(kept.values()) < edges / 4
-    assert sum(kept.values()) < edges
-    value.sum().backward()
-    assert features.grad is not None

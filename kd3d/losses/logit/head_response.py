@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kd3d.losses.box.residual import residual_smooth_l1
 from kd3d.losses.logit.quality_focal import quality_focal
-from kd3d.losses.reduce import masked_mean
+from kd3d.losses.reduce import global_normaliser, masked_mean
 
 BOX_MAPS = ("reg", "height", "dim", "rot")
 
@@ -42,7 +42,7 @@ def center_scores(
         teacher = teacher.clamp(clamp, 1 - clamp)
         bound = torch.logit(torch.tensor(1 - clamp, dtype=student_logits.dtype)).item()
         student_logits = student_logits.clamp(-bound, bound)
-    count = (teacher > confident).sum().clamp(min=1)
+    count = global_normaliser((teacher > confident).sum(), minimum=1)
     return quality_focal(student_logits, teacher, beta).sum() / count
 
 
@@ -99,7 +99,8 @@ def anchor_response(
         confident: An anchor whose teacher score is above this is confident.
         beta: Focusing exponent of the class loss.
         official: The authors' normalisers: class losses per sample and class, summed over the batch
-            and not averaged; an anchor's score is the sum over classes.
+            and not averaged; an anchor's score is the sum over classes. With data parallelism
+            each process sums over its own part of the batch, as theirs does.
 
     Returns:
         ``scores``, ``boxes`` and ``directions``, unweighted scalars.
@@ -114,10 +115,10 @@ def anchor_response(
         chosen = (weight > confident).to(weight.dtype)
         weight = weight * chosen / chosen.sum(1, keepdim=True).clamp(min=1) / batch
     else:
-        scores = focal.sum() / (soft > confident).sum().clamp(min=1)
+        scores = focal.sum() / global_normaliser((soft > confident).sum(), minimum=1)
         weight = soft.amax(-1)
         weight = weight * (weight > confident)
-        weight = weight / weight.sum().clamp(min=1e-6)
+        weight = weight / global_normaliser(weight.sum(), minimum=1e-6)
     boxes = (residual_smooth_l1(student[1], teacher[1]) * weight).sum()
     directions = boxes.new_zeros(())
     if student[2] is not None and teacher[2] is not None:

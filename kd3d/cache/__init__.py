@@ -1,0 +1,1 @@
+"""What a teacher knows, stored once: zarr stores, their manifests, and exact replay."""

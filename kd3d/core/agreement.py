@@ -1,0 +1,84 @@
+"""Whether a teacher's class scores fit the ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd3d.core.context import Context
+from kd3d.core.probe import bev_grid
+from kd3d.core.spec import FeatureSpec, describe
+from kd3d.losses.logit.head_scores import class_scores
+
+
+@dataclass
+class Agreement:
+    """How a teacher's class scores fit the ground truth of one batch.
+
+    Attributes:
+        boxes: Ground-truth boxes on the teacher's map.
+        right: Share of them whose own class has the highest score in the 3x3 cells around the
+            centre, and a confident one.
+        any_class: Share with a confident score of any class there.
+        elsewhere: Share of all cells with a confident score.
+    """
+
+    boxes: int
+    right: float
+    any_class: float
+    elsewhere: float
+
+    def figures(self) -> dict[str, float]:
+        """Return log name -> value."""
+        return {
+            "agreement": self.right,
+            "agreement_any_class": self.any_class,
+            "elsewhere": self.elsewhere,
+        }
+
+
+def agree(model: Any, head: Any, context: Context, score: float) -> Agreement | None:
+    """Compare a teacher's raw head output with the ground truth.
+
+    Args:
+        model: The teacher's detector.
+        head: CenterHead's or Anchor3DHead's raw output.
+        context: The batch.
+        score: Confident from here.
+
+    Returns:
+        None where the output is no bird's-eye-view head's, or no box lies on its map.
+    """
+    spec = describe(head, bev_grid(model))
+    if not spec.layout.endswith("_head") or not spec.is_bev:
+        return None
+    scores = class_scores(head, spec.layout)
+    near = F.max_pool2d(scores, 3, stride=1, padding=1)
+    found = []
+    for i, (boxes, labels) in enumerate(zip(context.boxes, context.labels)):
+        row, column, inside = _cells(boxes.to(scores.device), spec)
+        labels = labels.to(scores.device)
+        inside &= (labels >= 0) & (labels < scores.shape[1])
+        row, column, labels = row[inside], column[inside], labels[inside]
+        at = near[i, :, row, column]  # (K, N)
+        best, named = at.max(0)
+        found.append(torch.stack([(best > score) & (named == labels), best > score]))
+    hits = torch.cat(found, 1).float()  # (2, N)
+    if not hits.shape[1]:
+        return None
+    right, any_class = hits.mean(1).tolist()
+    elsewhere = (scores.amax(1) > score).float().mean().item()
+    return Agreement(hits.shape[1], right, any_class, elsewhere)
+
+
+def _cells(boxes: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Return row, column and whether a box's centre lies on the map, (N,) each."""
+    (x_min, y_min, _, _), (dx, dy), (rows, columns) = spec.extent_m, spec.cell_m, spec.shape  # type: ignore[misc]
+    column = ((boxes[:, 0] - x_min) / dx).floor().long()
+    row = ((boxes[:, 1] - y_min) / dy).floor().long()
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    return row, column, inside

@@ -1,0 +1,222 @@
+"""Transforms for models that see different clouds of one scene under one augmentation.
+
+Objects pasted by ``ObjectSample`` are in one cloud only, so load the richest cloud first (all
+beams, all sweeps), paste, augment, and part it afterwards::
+
+    dict(type='SplitPoints', key='points_dense',  # the teacher's, with its own range
+         transforms=[dict(type='PointsRangeFilter', point_cloud_range=teacher_range)]),
+    dict(type='ThinBeams', beams=64, keep_every=2),  # what is left in 'points' is the student's
+    dict(type='PointsRangeFilter', point_cloud_range=student_range),
+    dict(type='PackBranches', keys=['points', 'points_dense', 'gt_bboxes_3d', 'gt_labels_3d'])
+
+with ``model=dict(branches=dict(teacher=dict(points='points_dense')))``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet3d.datasets.transforms import Pack3DDetInputs
+from mmdet3d.registry import TRANSFORMS
+from mmdet3d.structures import BasePoints
+
+from kd3d.data.augmentation import augmentation_matrix, transform_points
+from kd3d.data.beams import beam_indices
+from kd3d.errors import UserError
+
+
+@TRANSFORMS.register_module()
+class SplitPoints(BaseTransform):
+    """Put a copy of the cloud, changed by transforms of its own, under another key.
+
+    Args:
+        key: Where it goes, e.g. ``"points_dense"``.
+        transforms: Transforms of the copy only: filters, samplers, shuffles; no augmentation.
+
+    Raises:
+        UserError: One of them moves the scene.
+    """
+
+    def __init__(self, key: str, transforms: list[dict] | None = None) -> None:
+        self.key = _branch_key(key)
+        self.transforms = [TRANSFORMS.build(config) for config in transforms or []]
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Set ``results[key]`` (points, N x C)."""
+        results[self.key] = _own_points(results, results["points"].clone(), self.transforms)
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadBranchPoints(BaseTransform):
+    """Load another cloud of the same scene and move it by the augmentation already done.
+
+    For a cloud that cannot be parted from ``points``, such as one of another sensor or of more
+    sweeps than the data base of objects has. Put it after the augmentation.
+
+    Args:
+        key: Where it goes, e.g. ``"points_dense"``.
+        load: Transforms that load it as ``points``, in the LiDAR frame.
+        transforms: Transforms of the augmented cloud: filters, samplers, shuffles.
+
+    Raises:
+        UserError: Objects were pasted into the scene (this cloud would lack them), a transform
+            moves the scene, or the augmentation is not recorded in full.
+    """
+
+    def __init__(self, key: str, load: list[dict], transforms: list[dict] | None = None) -> None:
+        self.key = _branch_key(key)
+        self.load = [TRANSFORMS.build(config) for config in load]
+        self.transforms = [TRANSFORMS.build(config) for config in transforms or []]
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Set ``results[key]`` (points, N x C)."""
+        annotated = len((results.get("ann_info") or {}).get("gt_bboxes_3d", ()))
+        if len(results.get("gt_bboxes_3d", ())) > annotated:
+            raise UserError(
+                "objects were pasted into the scene, a cloud loaded afterwards lacks them",
+                f"LoadBranchPoints {self.key}",
+                "load the richest cloud first and use SplitPoints, or leave ObjectSample out",
+            )
+        points = _own_points(results, None, self.load)
+        matrix = augmentation_matrix(results)
+        points.tensor[:, :3] = _moved(matrix, points)
+        results[self.key] = _own_points(results, points, self.transforms)
+        return results
+
+
+@TRANSFORMS.register_module()
+class ThinBeams(BaseTransform):
+    """Keep every n-th beam of a spinning LiDAR, as a sensor with fewer beams would see the scene.
+
+    Beams are found by the elevation of each point above the sensor before the augmentation, which
+    is undone for this with the sample's record; so a frame always keeps the same points. Yi Wei,
+    Zibu Wei, Yongming Rao, Jiaxin Li, Jie Zhou, Jiwen Lu, LiDAR Distillation: Bridging the
+    Beam-Induced Domain Gap for 3D Object Detection, ECCV 2022, section 3.2, which clusters the same
+    angles.
+
+    Args:
+        keep_every: Keep one beam of so many.
+        beams: How many beams the cloud has, after cuts such as to a camera's view.
+        first: Which beam is the first that is kept, counted from the lowest.
+        key: The cloud that is thinned.
+    """
+
+    def __init__(
+        self, keep_every: int = 2, beams: int = 64, first: int = 0, key: str = "points"
+    ) -> None:
+        if not 0 <= first < keep_every <= beams:
+            raise UserError(
+                f"first={first}, keep_every={keep_every}, beams={beams}",
+                "ThinBeams",
+                "0 <= first < keep_every <= beams",
+            )
+        self.keep_every, self.beams, self.first, self.key = keep_every, beams, first, key
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Thin ``results[key]``."""
+        points = results[self.key]
+        inverse = np.linalg.inv(augmentation_matrix(results))
+        beam = beam_indices(_moved(inverse, points).numpy(), self.beams)
+        results[self.key] = points[torch.from_numpy(beam % self.keep_every == self.first)]
+        return results
+
+
+@TRANSFORMS.register_module()
+class SelectPoints(BaseTransform):
+    """Keep the points of which one value lies in a range, e.g. the sweeps of the last 0.05 s.
+
+    Args:
+        channel: Which value of a point.
+        low: Lowest value that is kept.
+        high: Highest value that is kept.
+        key: The cloud that is filtered.
+    """
+
+    def __init__(self, channel: int, low: float, high: float, key: str = "points") -> None:
+        self.channel, self.low, self.high, self.key = channel, low, high, key
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Filter ``results[key]``."""
+        points = results[self.key]
+        if self.channel >= points.tensor.shape[1]:
+            raise UserError(
+                f"a point has {points.tensor.shape[1]} values, there is no channel {self.channel}",
+                f"SelectPoints {self.key}",
+            )
+        value = points.tensor[:, self.channel]
+        results[self.key] = points[(value >= self.low) & (value <= self.high)]
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackBranches(Pack3DDetInputs):
+    """mmdet3d's packer, which also packs the clouds of other branches.
+
+    The metainfo gets ``lidar_aug_matrix`` (4, 4), the sample's augmentation in the LiDAR frame;
+    mmdet3d's transforms leave calibration alone, so a point p of the packed cloud is seen at
+    ``lidar2img @ inverse(lidar_aug_matrix) @ p`` before the image's own resizing and flip.
+
+    Args:
+        keys: As for ``Pack3DDetInputs``, and keys of clouds such as ``points_dense``.
+        **options: As for ``Pack3DDetInputs``.
+
+    Raises:
+        UserError: A cloud that no transform made.
+    """
+
+    def __init__(self, keys: tuple[str, ...], **options: Any) -> None:
+        self.clouds = [key for key in keys if _is_branch_key(key)]
+        super().__init__([key for key in keys if key not in self.clouds], **options)
+
+    def pack_single_results(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Pack as mmdet3d does and add ``inputs[key]`` (N, C) of every other cloud."""
+        for key in self.clouds:
+            if not isinstance(results.get(key), BasePoints):
+                raise UserError(
+                    f"no transform made the cloud {key!r}",
+                    "PackBranches",
+                    f"SplitPoints or LoadBranchPoints with key={key!r} comes before it",
+                )
+        matrix = augmentation_matrix(results)
+        packed = super().pack_single_results(results)
+        packed["inputs"] |= {key: results[key].tensor for key in self.clouds}
+        packed["data_samples"].set_metainfo({"lidar_aug_matrix": matrix})
+        return packed
+
+
+def _is_branch_key(key: str) -> bool:
+    return key.startswith("points_")
+
+
+def _branch_key(key: str) -> str:
+    if not _is_branch_key(key):
+        raise UserError(f"the key {key!r} does not start with 'points_'", "SplitPoints")
+    return key
+
+
+def _own_points(results: dict, points: BasePoints | None, transforms: list[Any]) -> BasePoints:
+    """Run `transforms` on a copy of the results and return its points."""
+    own = {key: value for key, value in results.items() if key != "points"}
+    flow = list(results.get("transformation_3d_flow") or [])
+    own["transformation_3d_flow"] = list(flow)
+    if points is not None:
+        own["points"] = points
+    for transform in transforms:
+        own = transform(own)
+        if own is None or own["transformation_3d_flow"] != flow:
+            raise UserError(
+                "it moves the scene or drops the sample",
+                f"{type(transform).__name__} on one branch's points",
+                "augment the whole sample before its cloud is parted",
+            )
+    return own["points"]
+
+
+def _moved(matrix: np.ndarray, points: BasePoints) -> torch.Tensor:
+    """Return the (N, 3) coordinates of `points` moved by `matrix`, in their own precision."""
+    moved = transform_points(matrix, points.tensor[:, :3].double().numpy())
+    return torch.from_numpy(moved).to(points.tensor.dtype)

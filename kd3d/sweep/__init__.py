@@ -1,0 +1,1 @@
+"""Many runs from one file: arms x students x seeds, resumable, with paired gains at the end."""

@@ -1,0 +1,238 @@
+"""The end of a sweep: mean and standard error an arm, and the gain over the baseline by pairs."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from scipy.special import stdtrit
+
+from kd3d.engine import provenance
+from kd3d.report.record import RunRecord
+from kd3d.report.tables import duration
+from kd3d.report.verdict import METRICS, unfairness
+from kd3d.sweep.plan import Sweep
+from kd3d.sweep.runs import BLOCKED, DONE, FAILED, LOG_FILE, Run, run_name
+
+CONFIDENCE = 0.95
+PLUS_MINUS, MINUS = "\u00b1", "\u2212"
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return n, mean, sd, standard error and 95 % interval (Student's t) of some values.
+
+    What needs two values is None for one.
+    """
+    n, mean = len(values), statistics.fmean(values)
+    result: dict[str, Any] = {
+        "n": n, "mean": mean, "sd": None, "se": None, "ci95": None, "values": values
+    }  # fmt: skip
+    if n > 1:
+        sd = statistics.stdev(values)
+        se = sd / math.sqrt(n)
+        half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * se
+        result.update(sd=sd, se=se, ci95=[mean - half, mean + half])
+    return result
+
+
+def arm_rows(sweep: Sweep, records: dict[str, RunRecord]) -> list[dict[str, Any]]:
+    """Return, for each arm and student, the spread over seeds of every metric and of the cost."""
+    rows = []
+    for student in sweep.students:
+        for arm in sweep.arms:
+            names = [run_name(arm, student, seed) for seed in sweep.seeds]
+            of = [records[name] for name in names if name in records]
+            if not of:
+                continue
+            row: dict[str, Any] = {
+                "arm": arm,
+                "student": student,
+                "seeds": [run.seed for run in of],
+                "params": of[0].params,
+                "iterations": sorted({run.iterations for run in of}),
+                "ap": {},
+            }
+            for key, (_, value_of) in METRICS.items():
+                values = [value for value in map(value_of, of) if value is not None]
+                row["ap"][key] = spread(values) if values else None
+            row["train_s"] = spread([run.wall_time_s["train"] for run in of])
+            steps = [run.step_time_s for run in of if run.step_time_s]
+            row["step_time_s"] = spread(steps) if steps else None
+            row["peak_memory_mb"] = spread([run.extra["peak_memory_mb"] for run in of])
+            rows.append(row)
+    return rows
+
+
+def gain_rows(
+    sweep: Sweep, baseline: str | None, records: dict[str, RunRecord]
+) -> list[dict[str, Any]]:
+    """Return the gain of every arm over the baseline, and over the baseline of its own budget.
+
+    Runs are paired by seed and student.
+    """
+    rows = []
+    for student in sweep.students:
+        for name in sweep.arms:
+            others = [] if baseline in (None, name) else [str(baseline)]
+            others += [o.name for o in sweep.arms.values() if o.budget and o.budget.like == name]
+            for other in others:
+                row = _gain(sweep, name, other, student, records)
+                if row:
+                    rows.append(row)
+    return rows
+
+
+def _gain(
+    sweep: Sweep, arm: str, over: str, student: str, records: dict[str, RunRecord]
+) -> dict[str, Any] | None:
+    names = [(run_name(arm, student, s), run_name(over, student, s)) for s in sweep.seeds]
+    pairs = [(records[a], records[b]) for a, b in names if a in records and b in records]
+    if not pairs:
+        return None
+    row: dict[str, Any] = {"arm": arm, "over": over, "student": student, "ap": {}}
+    timed = sweep.arms[over].budget is not None
+    longer = sweep.arms[arm].budget is not None
+    row["equal"] = "training time" if timed else "data" if longer else "iterations"
+    row["unfair"] = sorted({s for a, b in pairs for s in _unfair(a, b, timed or longer)})
+    for key, (_, value_of) in METRICS.items():
+        both = [(value_of(a), value_of(b)) for a, b in pairs]
+        gains = [after - before for after, before in both if None not in (after, before)]  # type: ignore[operator]
+        row["ap"][key] = spread(gains) if gains else None
+    return row
+
+
+def _unfair(run: RunRecord, baseline: RunRecord, iterations_differ: bool) -> list[str]:
+    """Return what is unequal and should not be."""
+    sentences = unfairness(baseline, run)
+    return [s for s in sentences if not (iterations_differ and s.startswith("iterations:"))]
+
+
+def verdict(gain: dict[str, Any], unfair: list[str]) -> str:
+    """Return ``gain``, ``loss``, ``no evidence`` or ``not comparable`` for a spread of gains."""
+    if unfair:
+        return "not comparable"
+    interval = gain["ci95"]
+    if interval is None or interval[0] <= 0 <= interval[1]:
+        return "no evidence"
+    return "gain" if interval[0] > 0 else "loss"
+
+
+def sweep_json(
+    sweep: Sweep,
+    baseline: str | None,
+    runs: dict[str, Run],
+    records: dict[str, RunRecord],
+    command: str,
+) -> dict[str, Any]:
+    """Return the content of ``sweep.json``."""
+    listed = []
+    for run in runs.values():
+        entry: dict[str, Any] = {
+            "name": run.name, "arm": run.arm, "student": run.student, "seed": run.seed,
+            "state": run.state, "folder": str(run.folder),
+        }  # fmt: skip
+        if run.state in (FAILED, BLOCKED):
+            entry.update(error=run.note)
+        if run.state == FAILED:
+            entry.update(log=str(run.folder / LOG_FILE))
+        if run.state == DONE:
+            record = records[run.name]
+            entry["ap"] = {key: value_of(record) for key, (_, value_of) in METRICS.items()}
+            entry.update(
+                iterations=record.iterations, train_s=record.wall_time_s["train"],
+                step_time_s=record.step_time_s, budget_note=record.budget_note,
+                commit=record.commit, dirty=record.dirty,
+            )  # fmt: skip
+        listed.append(entry)
+    gains = gain_rows(sweep, baseline, records)
+    for row in gains:
+        row["verdict"] = {
+            key: verdict(gain, row["unfair"]) for key, gain in row["ap"].items() if gain
+        }
+    return {
+        "file": str(sweep.file),
+        "command": command,
+        "metric": sweep.metric,
+        "baseline": baseline,
+        "seeds": list(sweep.seeds),
+        "arms": arm_rows(sweep, records),
+        "gains": gains,
+        "runs": listed,
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+    }
+
+
+def tables(numbers: dict[str, Any]) -> Group:
+    """Return the tables that end a sweep."""
+    label = METRICS[numbers["metric"]][0]
+    parts = [_arm_table(numbers, label), _gain_table(numbers, label), _failure_table(numbers)]
+    return Group(*[part for part in parts if part.row_count])
+
+
+def _arm_table(numbers: dict[str, Any], label: str) -> Table:
+    table = Table(title=f"{label} (moderate), mean {PLUS_MINUS} standard error over seeds")
+    for name in ("arm", "student"):
+        table.add_column(name)
+    for name in ("seeds", label, "iterations", "step", "training", "memory"):
+        table.add_column(name, justify="right")
+    for row in numbers["arms"]:
+        steps = row["iterations"]
+        table.add_row(
+            row["arm"],
+            row["student"],
+            str(len(row["seeds"])),
+            _shown(row["ap"][numbers["metric"]]),
+            str(steps[0]) if len(steps) == 1 else f"{steps[0]}-{steps[-1]}",
+            f"{1000 * row['step_time_s']['mean']:.0f} ms" if row["step_time_s"] else "?",
+            duration(row["train_s"]["mean"]),
+            f"{row['peak_memory_mb']['mean']:.0f} MB",
+        )
+    return table
+
+
+def _gain_table(numbers: dict[str, Any], label: str) -> Table:
+    table = Table(title=f"Gain in {label} (moderate), paired by seed")
+    for name in ("arm", "over", "at equal", "student"):
+        table.add_column(name)
+    for name in ("pairs", "gain", "95 % interval"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for row in numbers["gains"]:
+        gain = row["ap"][numbers["metric"]]
+        if gain is None:
+            continue
+        interval = gain["ci95"]
+        why = row["unfair"][0] if row["unfair"] else ""
+        said = row["verdict"][numbers["metric"]]
+        table.add_row(
+            row["arm"], row["over"], row["equal"], row["student"], str(gain["n"]),
+            _shown(gain, signed=True),
+            f"{_signed(interval[0])} to {_signed(interval[1])}" if interval else "one seed",
+            f"{said}: {why}" if why else said,
+        )  # fmt: skip
+    return table
+
+
+def _failure_table(numbers: dict[str, Any]) -> Table:
+    table = Table(title="Not done")
+    for name in ("run", "state", "why", "log"):
+        table.add_column(name, overflow="fold")
+    for run in numbers["runs"]:
+        if run["state"] != DONE:
+            table.add_row(run["name"], run["state"], run.get("error") or "", run.get("log") or "")
+    return table
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+def _shown(value: dict[str, Any] | None, signed: bool = False) -> str:
+    if value is None:
+        return "not measured"
+    mean = _signed(value["mean"]) if signed else f"{value['mean']:.2f}"
+    return mean if value["se"] is None else f"{mean} {PLUS_MINUS} {value['se']:.2f}"
