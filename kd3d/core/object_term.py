@@ -1,0 +1,96 @@
+"""What terms on relations between objects share: their feature vectors, and the mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd3d.adapters.objects import object_rows
+from kd3d.core.context import Context
+from kd3d.core.spec import FeatureSpec
+from kd3d.core.term import Term
+from kd3d.errors import UserError
+from kd3d.losses.reduce import masked_mean
+
+
+class ObjectTerm(Term):
+    """A term on the feature vectors at the centres of the ground truth's boxes.
+
+    Each model's map is read in its own grid, in metres, so grids and widths may differ. Relations
+    are between all objects of this process's batch.
+
+    Args:
+        name: See `Term`.
+        student: See `Term`; a BEV map.
+        teacher: See `Term`; a BEV map.
+        weight: See `Term`.
+        objects: Most objects of a batch; of more, evenly spaced ones are taken.
+    """
+
+    fewest = 2  # objects that a relation needs
+
+    def __init__(
+        self,
+        name: str,
+        student: str,
+        teacher: str,
+        weight: float | dict[str, Any] = 1.0,
+        objects: int = 64,
+    ) -> None:
+        super().__init__(name, student, teacher, weight)
+        if objects < self.fewest:
+            raise UserError(f"objects={objects}", f"term {name}", f"at least {self.fewest}")
+        self.objects = objects
+
+    def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        """Refuse what is no BEV map."""
+        for spec in (student, teacher):
+            if spec.layout != "map" or not spec.is_bev:
+                raise UserError(
+                    f"objects are looked up in BEV maps: the student has {student}, the teacher "
+                    f"{teacher}",
+                    f"term {self.name}",
+                    "tap bev",
+                )
+        self.specs = (student, teacher)
+
+    def rows(self, student: Tensor, teacher: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in both maps.
+
+        Raises:
+            UserError: The teacher weighs its samples, which relations cannot respect.
+        """
+        if self.sample_weight(context) is not None:
+            raise UserError("relations have no weights per sample", f"term {self.name}")
+        centres = []
+        for boxes in context.boxes:
+            points = boxes[:, :2].to(student)
+            keep = torch.ones(len(points), dtype=torch.bool, device=points.device)
+            for spec in self.specs:
+                assert spec.extent_m is not None
+                keep &= (points >= points.new_tensor(spec.extent_m[:2])).all(1)
+                keep &= (points <= points.new_tensor(spec.extent_m[2:])).all(1)
+            centres.append(points[keep])
+        ours, theirs = (
+            object_rows(feature, centres, spec.extent_m)  # type: ignore[arg-type]
+            for feature, spec in zip((student, teacher), self.specs)
+        )
+        count = len(ours)
+        if count > self.objects:
+            chosen = torch.arange(self.objects, device=ours.device) * count // self.objects
+            ours, theirs = ours[chosen], theirs[chosen]
+        return ours, theirs
+
+    def relations_mean(self, value: Tensor, student: Tensor) -> Tensor:
+        """Return the mean of relations over all processes.
+
+        Args:
+            value: Un-reduced, any shape, possibly without elements.
+            student: The tapped map; keeps the graph whole where there is nothing to compare.
+        """
+        if value.numel():
+            return masked_mean(value.reshape(1, -1))
+        nothing = student.sum().reshape(1, 1) * 0.0
+        return masked_mean(nothing, torch.zeros_like(nothing))

@@ -1,0 +1,1 @@
+"""Distances that tell a pair from other pairs."""

@@ -1,0 +1,46 @@
+"""Where a map is active: spatial and channel attention without parameters."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kd3d.losses.precision import as_float
+from kd3d.losses.unit import unit_length
+
+
+def spatial_attention(feature: Tensor, power: float = 2.0) -> Tensor:
+    r"""Return each cell's mean power of activation, :math:`\frac{1}{C}\sum_c |f_c|^p`.
+
+    Args:
+        feature: (B, C, ...).
+        power: p; 2: energy, 1: mean absolute value.
+
+    Returns:
+        (B, ...), non-negative.
+    """
+    return as_float(feature).abs().pow(power).mean(1)
+
+
+def attention_transfer(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
+    r"""Squared difference of two attention maps of unit length.
+
+    .. math:: \Big(\frac{Q^S_i}{\|Q^S\|_2} - \frac{Q^T_i}{\|Q^T\|_2}\Big)^2, \qquad
+        Q_i = \frac{1}{C}\sum_c |f_{ci}|^p
+
+    S. Zagoruyko, N. Komodakis, "Paying more attention to attention: Improving the performance of
+    convolutional neural networks via attention transfer" (AT), ICLR 2017, equation 2 (squared).
+    A map that is zero everywhere has attention zero.
+
+    Args:
+        student: (B, C, N) or (B, C, H, W).
+        teacher: (B, D, N) or (B, D, H, W), the same cells; D may differ from C.
+        power: p.
+
+    Returns:
+        (B, N) un-reduced, N = H W; a sample's sum lies in 0..2.
+    """
+    ours, theirs = (
+        unit_length(spatial_attention(feature, power).flatten(1), dim=1)
+        for feature in (student, teacher)
+    )
+    return (ours - theirs).square()
