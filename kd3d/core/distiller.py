@@ -181,6 +181,10 @@ class Distiller(BaseModel):
         for teacher in self.teachers.values():
             if teacher.wanted:
                 teacher.begin(data_samples)
+        # Live teachers first: what they need in passing is free before the learners' graphs grow.
+        for name, teacher in self.teachers.items():
+            if teacher.wanted and teacher.branches:
+                features[name] = teacher(inputs, data_samples, context)
         for name, model in self.learners.items():
             if name in self.turn:
                 self.taps[name].arm()
@@ -191,7 +195,7 @@ class Distiller(BaseModel):
             elif self.taps[name].taps:
                 features[name] = watch(model, self.taps[name], inputs[name], data_samples[name])
         for name, teacher in self.teachers.items():
-            if teacher.wanted:
+            if teacher.wanted and not teacher.branches:
                 features[name] = teacher(inputs, data_samples, context)
         if self.guard is not None:
             self.guard.note(features)

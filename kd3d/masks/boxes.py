@@ -86,14 +86,21 @@ def gaussian_mask(
             masks.append(torch.zeros(shape, device=sample.device))
             continue
         radius = gaussian_radius(sample[:, 3] / cell_x, sample[:, 4] / cell_y, min_overlap)
-        radius = radius.floor().clamp(min=min_radius)[:, None, None]
-        dx = torch.arange(width, device=sample.device)[None, None, :] - column[:, None, None]
-        dy = torch.arange(height, device=sample.device)[None, :, None] - row[:, None, None]
-        sigma = (2 * radius + 1) / 6
-        bump = torch.exp(-(dx.square() + dy.square()) / (2 * sigma.square()))
-        bump = torch.where((dx.abs() <= radius) & (dy.abs() <= radius), bump, bump.new_zeros(()))
-        masks.append(bump.amax(0))
+        radius = radius.floor().clamp(min=min_radius)
+        mask = sample.new_zeros(shape)
+        along = _bumps(column, radius, width)  # a Gaussian on cells is the product of two
+        for across_y, along_x in zip(_bumps(row, radius, height), along):
+            torch.maximum(mask, across_y[:, None] * along_x, out=mask)
+        masks.append(mask)
     return torch.stack(masks).unsqueeze(1)
+
+
+def _bumps(centre: Tensor, radius: Tensor, count: int) -> Tensor:
+    """Return (N, count): exp(-d^2 / 2 sigma^2) of the distance d to each centre, 0 past radius."""
+    distance = torch.arange(count, device=centre.device) - centre[:, None]
+    sigma = (2 * radius[:, None] + 1) / 6
+    bump = torch.exp(-distance.square() / (2 * sigma.square()))
+    return torch.where(distance.abs() <= radius[:, None], bump, bump.new_zeros(()))
 
 
 def gaussian_radius(length: Tensor, width: Tensor, min_overlap: float) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from kd3d.losses.reduce import sum_over_ranks
 
 Moments = tuple[Tensor, Tensor]
+_BLOCK = 1 << 18  # numbers at a time in `channel_moments`: they stay in the cache
 
 
 def channel_moments(feature: Tensor) -> Moments:
@@ -21,8 +22,14 @@ def channel_moments(feature: Tensor) -> Moments:
     """
     if feature.dim() == 2:
         feature = feature.t()[None]
-    variance, mean = torch.var_mean(feature.flatten(2), 2, unbiased=False)
-    return mean, variance
+    rows = feature.flatten(0, 1).flatten(1)  # (B * C, n)
+    mean = rows.mean(1, keepdim=True)
+    variance = torch.empty_like(mean)
+    step = max(1, _BLOCK // max(rows.shape[1], 1))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        variance[part] = (rows[part] - mean[part]).square_().mean(1, keepdim=True)
+    return mean.view(feature.shape[:2]), variance.view(feature.shape[:2])
 
 
 def pooled_moments(moments: Moments, count: int) -> Moments:

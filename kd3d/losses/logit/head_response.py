@@ -112,18 +112,19 @@ def anchor_response(
         count = (soft > confident).sum(1, keepdim=True).clamp(min=1)
         scores = (focal / count).sum()
         weight = soft.sum(-1)
-        chosen = (weight > confident).to(weight.dtype)
-        weight = weight * chosen / chosen.sum(1, keepdim=True).clamp(min=1) / batch
+        sure = (weight > confident).to(weight.dtype)
+        weight = weight * sure / sure.sum(1, keepdim=True).clamp(min=1) / batch
     else:
         scores = focal.sum() / global_normaliser((soft > confident).sum(), minimum=1)
         weight = soft.amax(-1)
         weight = weight * (weight > confident)
         weight = weight / global_normaliser(weight.sum(), minimum=1e-6)
-    boxes = (residual_smooth_l1(student[1], teacher[1]) * weight).sum()
+    chosen = weight > 0  # most anchors are not: what weighs nothing is not computed
+    weight = weight[chosen]
+    boxes = (residual_smooth_l1(student[1][chosen], teacher[1][chosen]) * weight).sum()
     directions = boxes.new_zeros(())
     if student[2] is not None and teacher[2] is not None:
-        entropy = F.cross_entropy(
-            student[2].flatten(0, 1), teacher[2].argmax(-1).flatten(), reduction="none"
-        )
-        directions = (entropy * weight.flatten()).sum()
+        target = teacher[2][chosen].argmax(-1)
+        entropy = F.cross_entropy(student[2][chosen], target, reduction="none")
+        directions = (entropy * weight).sum()
     return {"scores": scores, "boxes": boxes, "directions": directions}
