@@ -63,8 +63,6 @@ def main() -> None:
     # OpenMP's threads spin so long at barriers that on a busy machine they cost several times the
     # work itself; a short spin costs nothing on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # A warning of a dependency's import, which every worker process would repeat.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:pkg_resources is deprecated:UserWarning")
     try:
         build_app()()
     except SystemExit as stop:
