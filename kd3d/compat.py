@@ -77,7 +77,7 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
 
 def restore_numpy_names() -> None:
     """Give numpy 1.24 to 1.26 the name ``np.long``, which mmdet3d's ``ObjectSample`` uses."""
-    if not hasattr(np, "long"):
+    if "long" not in vars(np):
         vars(np)["long"] = np.int64
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -40,3 +41,14 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             say(f"{label}: {done}/{total}, about {left:.0f} s left")
             shown = now
     say(f"{label}: {total}/{total} in {time.monotonic() - started:.1f} s")
+
+
+def quiet_dependencies() -> None:
+    """Silence what imports of the host stack say on every run and a user can do nothing about."""
+    for message in (
+        "pkg_resources is deprecated",  # mmengine
+        r"`torch\.cuda\.amp\.custom_",  # spconv
+        "Using a non-tuple sequence",  # spconv
+        "To copy construct from a tensor",  # mmdet3d's box coders
+    ):
+        warnings.filterwarnings("ignore", message=message)

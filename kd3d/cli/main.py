@@ -11,6 +11,7 @@ import typer
 
 import kd3d
 import kd3d.cli
+from kd3d.console import quiet_dependencies
 from kd3d.errors import user_line
 
 GROUPS = {
@@ -63,6 +64,7 @@ def main() -> None:
     # OpenMP's threads spin so long at barriers that on a busy machine they cost several times the
     # work itself; a short spin costs nothing on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    quiet_dependencies()
     try:
         build_app()()
     except SystemExit as stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -163,8 +164,7 @@ class Distiller(BaseModel):
 
     def train_step(self, data: dict[str, Any], optim_wrapper: Any) -> dict[str, Tensor]:
         """Take one optimizer step a turn and return what is logged."""
-        run = lambda batch: self._run_forward(batch, mode="loss")  # noqa: E731
-        return train_step(self, self, run, data, optim_wrapper)
+        return train_step(self, self, partial(self._run_forward, mode="loss"), data, optim_wrapper)
 
     def forward(self, inputs: dict, data_samples: Any = None, mode: str = "tensor") -> Any:
         """Run in the three modes of mmengine; ``predict`` and ``tensor`` are the student's own."""

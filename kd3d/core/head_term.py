@@ -16,7 +16,7 @@ from kd3d.errors import UserError, did_you_mean
 from kd3d.losses.logit.class_rows import class_rows, row_targets, with_background
 from kd3d.losses.logit.head_response import BOX_MAPS
 from kd3d.losses.reduce import global_normaliser, masked_mean
-from kd3d.masks.boxes import gaussian_mask
+from kd3d.masks.boxes import class_gaussians
 
 FORMS = ("sigmoid", "softmax", "classes")
 POSITIONS = ("confident", "all", "truth")
@@ -37,7 +37,8 @@ class HeadTerm(Term):
             relative to the sum of the teacher's; ``all``: alike; ``truth``: rows of an object.
     """
 
-    boxes = False  # whether box maps are compared, which cannot be resampled
+    weighs_samples = True
+    boxes: Any = False  # whether box maps are compared, which cannot be resampled
 
     def __init__(
         self,
@@ -70,7 +71,8 @@ class HeadTerm(Term):
             raise UserError(
                 f"the heads have other grids: {student} and {teacher}",
                 where,
-                "give both models the same voxel size, range and stride",
+                "give both models the same voxel size, range and stride, or compare the scores of "
+                "centre heads alone (boxes=0)",
             )
         self.resample = MetricResample(teacher, student, where)
 
@@ -83,7 +85,7 @@ class HeadTerm(Term):
     def logits(self, student: Any, teacher: Any) -> tuple[Tensor, Tensor]:
         """Return both heads' class logits (B, N, K), on the student's rows."""
         if self.resample is not None:
-            teacher = [[{"heatmap": self._resampled(task[0]["heatmap"])}] for task in teacher]
+            teacher = [[{"heatmap": self.resampled(task[0]["heatmap"])}] for task in teacher]
         ours, theirs = class_rows(student, self.layout), class_rows(teacher, self.layout)
         if ours.shape != theirs.shape:
             raise UserError(
@@ -130,7 +132,8 @@ class HeadTerm(Term):
         weight, total = confidence(ours, theirs)
         return (value * weight).sum() / global_normaliser(total, minimum=1e-6)
 
-    def _resampled(self, logits: Tensor) -> Tensor:
+    def resampled(self, logits: Tensor) -> Tensor:
+        """Return the teacher's class logits (B, K, H, W) on the student's cells."""
         assert self.resample is not None
         return self.resample(logits.sigmoid()).clamp(1e-6, 1 - 1e-6).logit()
 
@@ -138,11 +141,10 @@ class HeadTerm(Term):
         """Return (B, K, H, W) Gaussians of the ground truth of each class."""
         if not self.spec.is_bev:
             raise UserError(f"{self.spec} has no place in metres", f"term {self.name}")
-        maps = []
-        for label in range(classes):
-            boxes = [b[c == label].to(device) for b, c in zip(context.boxes, context.labels)]
-            maps.append(gaussian_mask(boxes, self.spec.extent_m, self.spec.shape))  # type: ignore[arg-type]
-        return torch.cat(maps, 1)
+        assert self.spec.extent_m is not None
+        assert self.spec.shape is not None
+        boxes = [one.to(device) for one in context.boxes]
+        return class_gaussians(boxes, context.labels, classes, self.spec.extent_m, self.spec.shape)
 
 
 def confidence(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:

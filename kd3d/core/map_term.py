@@ -32,6 +32,7 @@ class MapTerm(Term):
             weight (and one temperature) suits teachers whose features have other scales.
     """
 
+    weighs_samples = True
     any_width = False  # whether the loss compares maps of other numbers of channels as they are
 
     def __init__(

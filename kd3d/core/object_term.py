@@ -57,13 +57,7 @@ class ObjectTerm(Term):
         self.specs = (student, teacher)
 
     def rows(self, student: Tensor, teacher: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in both maps.
-
-        Raises:
-            UserError: The teacher weighs its samples, which relations cannot respect.
-        """
-        if self.sample_weight(context) is not None:
-            raise UserError("relations have no weights per sample", f"term {self.name}")
+        """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in both maps."""
         centres = []
         for boxes in context.boxes:
             points = boxes[:, :2].to(student)

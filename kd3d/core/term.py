@@ -33,9 +33,14 @@ class Term(nn.Module):
         student: The student's tap, ``"student:<path or alias>"``.
         teacher: The teacher's tap, ``"<teacher>:<path or alias>"``.
         weight: A number or a schedule's config.
+
+    Attributes:
+        weighs_samples: Whether `distance` respects `sample_weight`; where it does not, a teacher
+            that weighs its samples is refused.
     """
 
     weight: Tensor
+    weighs_samples = False
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0
@@ -73,7 +78,17 @@ class Term(nn.Module):
         return context.sample_weights.get(f"{self.teacher_branch}:{self.teacher_tap}")
 
     def forward(self, student: Any, teacher: Any, context: Context) -> Tensor:
-        """Return the unweighted scalar; always in float32."""
+        """Return the unweighted scalar; always in float32.
+
+        Raises:
+            UserError: The teacher weighs its samples, and this term cannot.
+        """
+        if not self.weighs_samples and self.sample_weight(context) is not None:
+            raise UserError(
+                "this term has no weights per sample",
+                f"term {self.name}",
+                "read the ensemble's joint tap, or give its members weights='mean'",
+            )
         with torch.autocast(self.weight.device.type, enabled=False):
             return self.distance(_as_float(student), _as_float(teacher), context)
 
@@ -95,6 +110,7 @@ class FeatureTerm(Term):
     """
 
     mask: Callable[..., Tensor]
+    weighs_samples = True
 
     def __init__(
         self,

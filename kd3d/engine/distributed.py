@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import os
 import subprocess
+from functools import partial
 from typing import Any
 
 import torch
@@ -129,7 +130,7 @@ class DistilledDataParallel(MMDistributedDataParallel):
         """Take a distiller's step (turns, guard, teachers that follow), or a stock model's."""
         if not isinstance(self.module, Distiller):
             return super().train_step(data, optim_wrapper)
-        run = lambda batch: self._run_forward(batch, mode="loss")  # noqa: E731
+        run = partial(self._run_forward, mode="loss")
         return train_step(self.module, self, run, data, optim_wrapper)
 
 

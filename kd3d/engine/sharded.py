@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,9 +58,12 @@ class FullyShard(nn.Module):
         """Run the module."""
         return self.module(*args, **kwargs)
 
+    def _run_forward(self, batch: dict[str, Any], mode: str) -> Any:
+        return self(**batch, mode=mode)
+
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
         """Take a distiller's step."""
-        run = lambda batch: self(**batch, mode="loss")  # noqa: E731
+        run = partial(self._run_forward, mode="loss")
         return train_step(self.module, self, run, data, optim_wrapper)
 
     def val_step(self, data: Any) -> list:

@@ -95,6 +95,29 @@ def gaussian_mask(
     return torch.stack(masks).unsqueeze(1)
 
 
+def class_gaussians(
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    classes: int,
+    extent: Extent,
+    shape: tuple[int, int],
+) -> Tensor:
+    """Return the (B, K, H, W) CenterPoint heat maps of the boxes, one a class.
+
+    Args:
+        boxes: As in `gaussian_mask`.
+        labels: A sample's (N,) class indices, one entry a sample.
+        classes: K.
+        extent: Metric extent of the map.
+        shape: (H, W).
+    """
+    maps = []
+    for label in range(classes):
+        chosen = [box[of.to(box.device) == label] for box, of in zip(boxes, labels)]
+        maps.append(gaussian_mask(chosen, extent, shape))
+    return torch.cat(maps, 1)
+
+
 def _bumps(centre: Tensor, radius: Tensor, count: int) -> Tensor:
     """Return (N, count): exp(-d^2 / 2 sigma^2) of the distance d to each centre, 0 past radius."""
     distance = torch.arange(count, device=centre.device) - centre[:, None]

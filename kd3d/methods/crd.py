@@ -99,6 +99,8 @@ class ContrastTerm(Term):
         noise: Noise-contrastive estimation in both directions instead of InfoNCE.
     """
 
+    weighs_samples = True
+
     constants: Tensor
 
     def __init__(

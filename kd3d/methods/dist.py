@@ -78,6 +78,8 @@ def dist(
 class CorrelationTerm(HeadTerm):
     """Correlation distance of class scores, both ways; see `dist` and `HeadTerm`."""
 
+    weighs_samples = False  # the correlation between rows knows no samples
+
     def __init__(
         self,
         name: str,

@@ -6,15 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from kd3d.adapters import MetricResample
 from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
+from kd3d.core.head_term import HeadTerm
 from kd3d.core.registry import METHODS, TERMS
-from kd3d.core.spec import FeatureSpec
-from kd3d.core.term import Term
 from kd3d.errors import UserError
 from kd3d.losses.logit.head_response import (
-    BOX_MAPS,
     anchor_response,
     anchor_rows,
     center_boxes,
@@ -87,8 +84,10 @@ def response(
 
 
 @TERMS.register_module()
-class ResponseTerm(Term):
+class ResponseTerm(HeadTerm):
     """Distance between the raw outputs of two heads of one kind; see `response`."""
+
+    weighs_samples = False  # one normaliser serves the whole batch
 
     def __init__(
         self,
@@ -102,34 +101,9 @@ class ResponseTerm(Term):
         official_parity: bool = False,
     ) -> None:
         super().__init__(name, student, teacher, weight)
-        self.boxes, self.directions, self.official = boxes, directions, official_parity
-        self.confident = confident
-        self.resample: MetricResample | None = None
-
-    def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
-        """Refuse heads of two kinds; align heat maps of other grids in metres."""
-        self.layout, where = student.layout, f"term {self.name}"
-        if student.layout not in ("center_head", "anchor_head") or student.layout != teacher.layout:
-            raise UserError(
-                f"the student has {student}, the teacher {teacher}",
-                where,
-                "response needs two centre heads or two anchor heads",
-            )
-        if student.same_grid(teacher):
-            return
-        if student.layout == "anchor_head" or self.boxes:
-            raise UserError(
-                f"the heads have other grids: {student} and {teacher}",
-                where,
-                "set boxes=0 for centre heads; anchors do not correspond",
-            )
-        self.resample = MetricResample(teacher, student, where)
-
-    def reads(self) -> dict[str, Any] | None:
-        """Return the maps of a centre head that are compared."""
-        if self.layout != "center_head":
-            return None
-        return {"maps": ["heatmap", *(BOX_MAPS if self.boxes or self.official else ())]}
+        self.box_weight, self.directions, self.confident = boxes, directions, confident
+        self.official = official_parity
+        self.boxes = bool(boxes) or official_parity
 
     def distance(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return scores + boxes * box part + directions * direction part."""
@@ -150,13 +124,12 @@ class ResponseTerm(Term):
                 continue
             total = total + center_scores(ours["heatmap"], heat, confident=low)
             if self.boxes:
-                total = total + self.boxes * center_boxes(ours, theirs, confident=low)
+                total = total + self.box_weight * center_boxes(ours, theirs, confident=low)
         return total
 
     def _aligned(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.resample is not None:
-            probability = self.resample(teacher.sigmoid()).clamp(1e-6, 1 - 1e-6)
-            teacher = probability.logit()
+            teacher = self.resampled(teacher)
         if student.shape != teacher.shape:
             raise UserError(
                 f"heat maps {tuple(student.shape)} and {tuple(teacher.shape)}",
@@ -178,7 +151,7 @@ class ResponseTerm(Term):
                 )
             low = 0.1 if self.confident is None else self.confident
             parts = anchor_response(ours, theirs, low, official=self.official)
-            weights = (2.0, 2.0, 0.4) if self.official else (1.0, self.boxes, self.directions)
+            weights = (2.0, 2.0, 0.4) if self.official else (1.0, self.box_weight, self.directions)
             total = total + sum(w * part for w, part in zip(weights, parts.values()))
         return total
 

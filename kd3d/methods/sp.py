@@ -96,6 +96,4 @@ class SampleSimilarityTerm(Term):
 
     def distance(self, student: Tensor, teacher: Tensor, context: Context) -> Tensor:
         """Return the mean over all pairs of samples; samples per process are alike in number."""
-        if self.sample_weight(context) is not None:
-            raise UserError("relations have no weights per sample", f"term {self.name}")
         return similarity_preserving(student.flatten(1), teacher.flatten(1)).mean()

@@ -91,6 +91,8 @@ class VariationalTerm(Term):
         eps: Lower bound of a variance.
     """
 
+    weighs_samples = True
+
     def __init__(
         self,
         name: str,

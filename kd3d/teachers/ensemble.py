@@ -23,7 +23,7 @@ from kd3d.losses.logit.ensemble import (
     mix_logits,
 )
 from kd3d.losses.logit.head_scores import class_scores
-from kd3d.masks.boxes import gaussian_mask
+from kd3d.masks.boxes import class_gaussians
 from kd3d.teachers.base import Teacher
 
 MODES = ("mean", "entropy", "confidence")
@@ -131,7 +131,11 @@ class Ensemble(Teacher):
         scores = [class_scores(head, spec.layout) for head in heads]
         if self.mode == "entropy":
             return entropy_weights(torch.stack([map_entropy(s) for s in scores]))
-        truth = class_heatmap(context, spec, scores[0])
+        assert spec.extent_m is not None
+        assert spec.shape is not None
+        boxes = [one.to(scores[0].device) for one in context.boxes]
+        classes = scores[0].shape[1]
+        truth = class_gaussians(boxes, context.labels, classes, spec.extent_m, spec.shape)
         return confidence_weights(torch.stack([map_error(s, truth) for s in scores]))
 
     def _mean(self, values: list[Any], tap: str, weights: Tensor) -> Any:
@@ -153,12 +157,3 @@ class Ensemble(Teacher):
 
 def _blend(key: str, values: list[Tensor], weights: Tensor) -> Tensor:
     return mix_logits(values, weights) if key == "heatmap" else mix(values, weights)
-
-
-def class_heatmap(context: Context, spec: FeatureSpec, like: Tensor) -> Tensor:
-    """Return the (B, K, H, W) Gaussian heat map of the batch's ground truth."""
-    maps = []
-    for k in range(like.shape[1]):
-        boxes = [b[lab == k].to(like.device) for b, lab in zip(context.boxes, context.labels)]
-        maps.append(gaussian_mask(boxes, spec.extent_m, spec.shape))  # type: ignore[arg-type]
-    return torch.cat(maps, 1)
