@@ -16,6 +16,7 @@ from kd3d.core.branches import STUDENT, BranchPreprocessor
 from kd3d.core.context import Context
 from kd3d.core.gradients import TermStep, task_total
 from kd3d.core.guard import Guard
+from kd3d.core.labelled import only_labelled
 from kd3d.core.probe import probe
 from kd3d.core.registry import TEACHERS, TERMS, build
 from kd3d.core.run import watch
@@ -188,7 +189,8 @@ class Distiller(BaseModel):
         for name, model in self.learners.items():
             if name in self.turn:
                 self.taps[name].arm()
-                tasks[name] = model(inputs[name], data_samples[name], mode="loss")
+                with only_labelled(model, data_samples[name], f"model.{name}"):
+                    tasks[name] = model(inputs[name], data_samples[name], mode="loss")
                 start = "task." if name == STUDENT else f"task.{name}."
                 losses |= {start + key: value for key, value in tasks[name].items()}
                 features[name] = self.taps[name].pop(needs_grad=torch.is_grad_enabled())

@@ -29,6 +29,7 @@ def register_all() -> None:
         "engine.hooks",
         "engine.precision",
         "engine.sharded",
+        "data.labelled",
         "data.multi_input",
         "data.transforms",
         "data.views",
