@@ -89,14 +89,12 @@ class ForegroundTerm(MapTerm):
         if self.foreground is not None:
             near = self._gaussians(context, theirs.device)
             weight = weight * ((near > 0) if self.foreground == "hard" else near)
-        if self.head is not None:
+        if self.head is not None and self.score is not None:
             scores = class_scores(context.features[self.teacher_branch]["head"], self.head.layout)
             weight = weight * (scores.amax(1, keepdim=True) > self.score)
         return self.mean(value, context, weight)
 
     def _gaussians(self, context: Context, device: torch.device) -> Tensor:
         """Return the (B, 1, H, W) Gaussians of the objects on the teacher's cells."""
-        boxes, extent, shape = context.boxes, self.spec.extent_m, self.spec.shape
-        assert extent is not None
-        assert shape is not None
-        return gaussian_mask([one.to(device) for one in boxes], extent, shape, border=self.border)
+        boxes = [one.to(device) for one in context.boxes]
+        return gaussian_mask(boxes, *self.spec.grid, border=self.border)

@@ -174,7 +174,8 @@ class TeacherLabels:
             boxes = torch.cat([boxes, boxes.new_zeros(len(boxes), missing)], 1)
         parts = [(boxes[:, :width], labels), (truth, classes)]
         ordered = parts if self.first == "teacher" else parts[::-1]
-        return (*(torch.cat(column) for column in zip(*ordered)), len(boxes))
+        joined, named = (torch.cat(column) for column in zip(*ordered))
+        return joined, named, len(boxes)
 
 
 def truth_of(sample: Any) -> tuple[Tensor, Tensor] | None:

@@ -78,11 +78,11 @@ class RegionTerm(ObjectTerm):
 
     def _pooled(self, feature: Tensor, boxes: list[Tensor], spec: FeatureSpec) -> Tensor:
         """Return a map's features (N, P * P, C) in the objects."""
+        extent, (height, width) = spec.grid
         places = [box_points(one, self.points).flatten(0, 1) for one in boxes]
         if self.official:
-            low = feature.new_tensor(spec.extent_m[:2])
-            size = feature.new_tensor(spec.shape[::-1])
+            low, size = feature.new_tensor(extent[:2]), feature.new_tensor([width, height])
             places = [low + (place - low) * size / (size - 1) for place in places]
         padding = "zeros" if self.official else "border"
-        rows = object_rows(feature, places, spec.extent_m, padding)
+        rows = object_rows(feature, places, extent, padding)
         return rows.reshape(sum(map(len, boxes)), self.points**2, feature.shape[1])

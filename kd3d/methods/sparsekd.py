@@ -226,7 +226,7 @@ class PivotalTerm(HeadTerm):
             keep = (labels >= classes.start) & (labels < classes.stop)
             places = [torch.full_like(labels, i), labels - classes.start]
             for spec in self.specs:
-                *cell, inside = centre_cells(boxes, spec.extent_m, spec.shape, self.border)
+                *cell, inside = centre_cells(boxes, *spec.grid, self.border)
                 places, keep = places + cell, keep & inside
             found.append(torch.stack(places, 1)[keep])
         return torch.cat(found)
@@ -239,7 +239,7 @@ class PivotalTerm(HeadTerm):
             for (task,), row, column in zip((student, teacher), cells[::2], cells[1::2])
         ]
         (cell_s, low_s), (cell_t, low_t) = (
-            (codes[0].new_tensor(spec.cell_m), codes[0].new_tensor(spec.extent_m[:2]))
+            (codes[0].new_tensor(spec.cell_m), codes[0].new_tensor(spec.grid[0][:2]))
             for spec in self.specs
         )
         corner = [torch.stack([column, row], 1) for row, column in zip(cells[::2], cells[1::2])]
@@ -254,11 +254,11 @@ class PivotalTerm(HeadTerm):
         ours, theirs = box_rows(student, self.layout), box_rows(teacher, self.layout)
         sample, label, row, column = objects.unbind(1)[:4]
         kinds = class_rows(teacher, self.layout).shape[2]
-        centres = ours.new_zeros(len(ours), kinds, *self.spec.shape)
+        centres = ours.new_zeros(len(ours), kinds, *self.spec.grid[1])
         centres[sample, label, row, column] = 1.0
         chosen = row_targets(centres, ours.shape[1], 0.5) < kinds
-        value = residual_smooth_l1(ours, theirs, beta=0.0)  # L1
-        return masked_mean(value * share[:, None], chosen)
+        value = residual_smooth_l1(ours[chosen], theirs[chosen], beta=0.0)  # L1
+        return masked_mean((value * share[chosen.nonzero()[:, 0]])[None])
 
 
 def _tasks(head: Any, layout: str) -> list[Any]:
