@@ -65,7 +65,8 @@ class ForegroundTerm(MapTerm):
         check_foreground(foreground, name)
         self.any_width, self.foreground, self.score = mode == "spatial", foreground, score
         self.border = official_parity
-        self.beside = ("head",) if score is not None else ()
+        member, slash, _ = self.teacher_tap.rpartition("/")  # of an ensemble
+        self.beside = (f"{member}{slash}head",) if score is not None else ()
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make the projection, and the way of the student to the teacher's cells."""
@@ -74,7 +75,7 @@ class ForegroundTerm(MapTerm):
         self.resample = None
         if not student.same_grid(teacher):
             self.resample = MetricResample(student, teacher, where)
-        head = self.beside_specs.get("head")
+        head = self.beside_specs[self.beside[0]] if self.beside else None
         if head is not None and not head.same_grid(teacher):
             raise UserError(f"{teacher} and the teacher's {head} have other grids", where)
         self.spec, self.head = teacher, head
@@ -90,7 +91,8 @@ class ForegroundTerm(MapTerm):
             near = self._gaussians(context, theirs.device)
             weight = weight * ((near > 0) if self.foreground == "hard" else near)
         if self.head is not None and self.score is not None:
-            scores = class_scores(context.features[self.teacher_branch]["head"], self.head.layout)
+            output = context.features[self.teacher_branch][self.beside[0]]
+            scores = class_scores(output, self.head.layout)
             weight = weight * (scores.amax(1, keepdim=True) > self.score)
         return self.mean(value, context, weight)
 

@@ -129,7 +129,7 @@ class TeacherLabels:
 
     def _chosen(self, found: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the detections that are confident enough, best first where there are too many."""
-        boxes, scores, labels = found["boxes"], found["scores"], found["labels"].long()
+        boxes, scores, labels = found["boxes"].float(), found["scores"], found["labels"].long()
         keep = scores > self._thresholds(labels).to(scores)
         keep &= boxes.isfinite().all(1) & (boxes[:, 3:6] > 0).all(1)
         boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
