@@ -1,4 +1,4 @@
-"""Feature vectors at the centres of objects."""
+"""Feature vectors at the centres of objects, and at a grid of points in their boxes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from torch import Tensor
 from kd3d.core.spec import Extent
 
 
-def object_rows(feature: Tensor, centres: Sequence[Tensor], extent: Extent) -> Tensor:
+def object_rows(
+    feature: Tensor, centres: Sequence[Tensor], extent: Extent, padding: str = "border"
+) -> Tensor:
     """Read a bird's-eye-view map at points, bilinearly, in metres.
 
     Args:
         feature: (B, C, H, W), H along y and W along x.
-        centres: A sample's (N_b, 2) x and y in metres, inside the extent, one entry a sample.
+        centres: A sample's (N_b, 2) x and y in metres, one entry a sample.
         extent: (x_min, y_min, x_max, y_max) of the map in metres.
+        padding: What is read outside: ``border``: the nearest cell; ``zeros``.
 
     Returns:
         (sum N_b, C), samples one after another.
@@ -28,7 +31,26 @@ def object_rows(feature: Tensor, centres: Sequence[Tensor], extent: Extent) -> T
     for sample, points in zip(feature, centres):
         grid = 2 * (points.to(feature) - low) / size - 1
         found = F.grid_sample(
-            sample[None], grid[None, None], "bilinear", "border", align_corners=False
+            sample[None], grid[None, None], "bilinear", padding, align_corners=False
         )
         rows.append(found[0, :, 0].t())
     return torch.cat(rows)
+
+
+def box_points(boxes: Tensor, points: int) -> Tensor:
+    """Return a regular grid of points in rotated boxes, seen from above.
+
+    Args:
+        boxes: (N, >=7) [x, y, z, dx, dy, dz, yaw, ...], metres and radians.
+        points: G, points along each side; each is the centre of one of G x G equal parts.
+
+    Returns:
+        (N, G * G, 2) x and y in metres; the points along the box's length are neighbours.
+    """
+    place = (torch.arange(points, device=boxes.device) + 0.5) / points - 0.5
+    across, along = torch.meshgrid(place, place, indexing="ij")
+    x = along.flatten() * boxes[:, 3:4]  # (N, G * G)
+    y = across.flatten() * boxes[:, 4:5]
+    cosine, sine = boxes[:, 6:7].cos(), boxes[:, 6:7].sin()
+    turned = torch.stack([x * cosine - y * sine, x * sine + y * cosine], -1)
+    return turned + boxes[:, None, :2]

@@ -176,8 +176,8 @@ def _log_to_stderr() -> None:
 
 
 def readers(distiller: Any, teacher: str) -> list[Any]:
-    """Return the terms that read a teacher."""
-    return [term for term in distiller.terms.values() if term.teacher_branch == teacher]
+    """Return the terms and label sources that read a teacher."""
+    return [reader for reader in distiller.readers if reader.teacher_branch == teacher]
 
 
 def make_plan(config: Any, distiller: Any, name: str) -> Plan:
@@ -215,10 +215,12 @@ def make_plan(config: Any, distiller: Any, name: str) -> Plan:
 
 
 def _reads(distiller: Any, name: str, mode: str) -> dict[str, dict[str, Any] | None]:
-    """Return what of each tap suffices for all terms that read it."""
+    """Return what of each tap suffices for all that read it."""
     wanted: dict[str, list[dict[str, Any] | None]] = {}
-    for term in readers(distiller, name):
-        wanted.setdefault(term.teacher_tap, []).append(term.reads())
+    for reader in readers(distiller, name):
+        wanted.setdefault(reader.teacher_tap, []).append(reader.reads())
+        for tap in reader.beside:
+            wanted.setdefault(tap, []).append(None)
     if not wanted:
         raise UserError("no term reads this teacher", f"teacher {name}", "name it in a method")
     made: dict[str, dict[str, Any] | None] = {}

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from kd3d.core.context import Context
 from kd3d.core.probe import bev_grid
-from kd3d.core.spec import FeatureSpec, describe
+from kd3d.core.spec import describe
 from kd3d.losses.logit.head_scores import class_scores
+from kd3d.masks.boxes import centre_cells
 
 
 @dataclass
@@ -54,13 +54,13 @@ def agree(model: Any, head: Any, context: Context, score: float) -> Agreement | 
         None where the output is no bird's-eye-view head's, or no box lies on its map.
     """
     spec = describe(head, bev_grid(model))
-    if not spec.layout.endswith("_head") or not spec.is_bev:
+    if not spec.layout.endswith("_head") or spec.extent_m is None or spec.shape is None:
         return None
     scores = class_scores(head, spec.layout)
     near = F.max_pool2d(scores, 3, stride=1, padding=1)
     found = []
     for i, (boxes, labels) in enumerate(zip(context.boxes, context.labels)):
-        row, column, inside = _cells(boxes.to(scores.device), spec)
+        row, column, inside = centre_cells(boxes.to(scores.device), spec.extent_m, spec.shape)
         labels = labels.to(scores.device)
         inside &= (labels >= 0) & (labels < scores.shape[1])
         row, column, labels = row[inside], column[inside], labels[inside]
@@ -73,12 +73,3 @@ def agree(model: Any, head: Any, context: Context, score: float) -> Agreement | 
     right, any_class = hits.mean(1).tolist()
     elsewhere = (scores.amax(1) > score).float().mean().item()
     return Agreement(hits.shape[1], right, any_class, elsewhere)
-
-
-def _cells(boxes: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Return row, column and whether a box's centre lies on the map, (N,) each."""
-    (x_min, y_min, _, _), (dx, dy), (rows, columns) = spec.extent_m, spec.cell_m, spec.shape  # type: ignore[misc]
-    column = ((boxes[:, 0] - x_min) / dx).floor().long()
-    row = ((boxes[:, 1] - y_min) / dy).floor().long()
-    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    return row, column, inside

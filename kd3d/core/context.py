@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from kd3d.core.labels import Joined, truth_of
 
 
 @dataclass
@@ -21,6 +23,9 @@ class Context:
         progress: Share of the training that is done, 0 to 1.
         sample_weights: Teacher tap (``"<teacher>:<tap>"``) -> (B,) weights of its samples; absent
             means 1 (see `kd3d.teachers.ensemble`).
+        features: Model -> tap -> value, with its graph where it is a learner's.
+        joined: Learner -> the labels that its detection loss sees, where teachers' boxes have
+            joined the ground truth (see `kd3d.core.labels`).
     """
 
     boxes: list[Tensor]
@@ -28,17 +33,22 @@ class Context:
     inputs: dict[str, dict[str, Any]]
     progress: float
     sample_weights: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    joined: dict[str, Joined] = field(default_factory=dict)
 
     @classmethod
     def from_batch(cls, inputs: dict[str, dict], samples: list[Any], progress: float) -> Context:
         """Read the ground truth from the student's data samples."""
         boxes, labels = [], []
         for sample in samples:
-            truth = getattr(sample, "gt_instances_3d", None)
-            if truth is None or "bboxes_3d" not in truth:
-                boxes.append(torch.zeros(0, 7))
-                labels.append(torch.zeros(0, dtype=torch.long))
-                continue
-            boxes.append(truth.bboxes_3d.tensor[:, :7])
-            labels.append(truth.labels_3d)
+            truth = truth_of(sample)
+            if truth is None:
+                truth = torch.zeros(0, 7), torch.zeros(0, dtype=torch.long)
+            boxes.append(truth[0][:, :7])
+            labels.append(truth[1])
         return cls(boxes, labels, inputs, progress)
+
+    def as_trained(self, learner: str) -> Context:
+        """Return this context with the labels that a learner's detection loss sees."""
+        joined = self.joined[learner]
+        return replace(self, boxes=joined.boxes, labels=joined.labels)

@@ -17,13 +17,13 @@ from kd3d.core.context import Context
 from kd3d.core.gradients import TermStep, task_total
 from kd3d.core.guard import Guard
 from kd3d.core.labelled import only_labelled
+from kd3d.core.labels import box_size
 from kd3d.core.probe import probe
-from kd3d.core.registry import TEACHERS, TERMS, build
+from kd3d.core.registry import TEACHERS, build
 from kd3d.core.run import watch
-from kd3d.core.sentences import check_sides, term_configs
+from kd3d.core.sentences import Some, check_labels, check_sides, sentences
 from kd3d.core.step import train_step
 from kd3d.core.taps import TapSet
-from kd3d.core.term import Term
 from kd3d.errors import UserError
 
 
@@ -42,6 +42,8 @@ class Distiller(BaseModel):
             ``Ensemble``, ``Cached``. A term may also name ``student`` as its teacher.
         method: A method's config or a list of them, ``dict(type="fitnets", ...)``.
         terms: Further terms.
+        labels: Teachers whose boxes join a learner's ground truth before its detection loss, a
+            config of `kd3d.core.labels.TeacherLabels` or a list; they join one after the other.
         branches: Model name -> {input name in the model: input name in the batch}; see
             `kd3d.core.branches.BranchPreprocessor`.
         guard: Skips steps that are not finite, ``dict(max_in_row=10)``; see
@@ -66,8 +68,9 @@ class Distiller(BaseModel):
         self,
         student: dict[str, Any],
         teachers: dict[str, dict] | None = None,
-        method: dict | list[dict] | None = None,
-        terms: list[dict] | None = None,
+        method: Some = None,
+        terms: Some = None,
+        labels: Some = None,
         branches: dict[str, dict[str, str]] | None = None,
         guard: dict[str, Any] | bool = True,
         balance: str | dict[str, Any] | None = None,
@@ -85,7 +88,7 @@ class Distiller(BaseModel):
         with torch.random.fork_rng(devices=[]):
             self._build_teachers(teachers or {}, student)
         with torch.random.fork_rng(devices=[]):  # adapters start alike whatever the teachers are
-            self._build_terms(term_configs(method, terms, list(self.peers)))
+            self._build_terms(method, terms, labels)
         models, configs = {STUDENT: self.student}, {STUDENT: preprocessor_config(student)}
         for teacher in self.teachers.values():
             if teacher.wanted or teacher.trains:
@@ -104,6 +107,11 @@ class Distiller(BaseModel):
         """Branch name -> detector that is trained; the student first."""
         return {STUDENT: self.student, **self.peers}
 
+    @property
+    def readers(self) -> list[Any]:
+        """What reads teachers: the terms and the label sources."""
+        return [*self.terms.values(), *self.labels]
+
     def _build_teachers(self, configs: dict[str, dict], student: dict[str, Any]) -> None:
         for name, config in configs.items():
             where = f"model.teachers.{name}"
@@ -120,16 +128,17 @@ class Distiller(BaseModel):
         self.turns = [(STUDENT, *together), *((n,) for n in peers if n not in together)]
         self.turn = self.turns[0]
 
-    def _build_terms(self, configs: list[dict]) -> None:
-        terms: list[Term] = [
-            build(TERMS, c, f"term {c.get('name')}", type="FeatureTerm") for c in configs
-        ]
+    def _build_terms(self, method: Some, terms_too: Some, labels: Some) -> None:
+        terms, self.labels = sentences(method, terms_too, labels, list(self.peers))
         check_sides(terms, list(self.learners), [STUDENT, *self.teachers])
+        fixed = [name for name, teacher in self.teachers.items() if not teacher.trains]
+        check_labels(self.labels, list(self.learners), fixed)
         self.terms = nn.ModuleDict({term.name: term for term in terms})
         wanted: dict[str, list[str]] = {name: [] for name in [*self.learners, *self.teachers]}
         for term in terms:
             wanted[term.student_branch].append(term.student_tap)
-            wanted[term.teacher_branch].append(term.teacher_tap)
+        for reader in self.readers:
+            wanted[reader.teacher_branch] += [reader.teacher_tap, *reader.beside]
         self.taps: dict[str, TapSet] = {}
         specs = {}
         for name, model in self.learners.items():
@@ -141,10 +150,9 @@ class Distiller(BaseModel):
             if not teacher.trains:
                 specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
         for term in terms:
-            term.build(
-                specs[term.student_branch][term.student_tap],
-                specs[term.teacher_branch][term.teacher_tap],
-            )
+            theirs = specs[term.teacher_branch]
+            term.beside_specs = {tap: theirs[tap] for tap in term.beside}
+            term.build(specs[term.student_branch][term.student_tap], theirs[term.teacher_tap])
 
     def init_weights(self) -> None:
         """Initialise the learners as stock mmdet3d does; adapters keep their values."""
@@ -178,26 +186,28 @@ class Distiller(BaseModel):
         context = Context.from_batch(inputs, data_samples[STUDENT], self.progress)
         losses: dict[str, Tensor] = {}
         tasks: dict[str, dict[str, Any]] = {}
-        features: dict[str, dict[str, Any]] = {}
+        features = context.features
         for teacher in self.teachers.values():
             if teacher.wanted:
                 teacher.begin(data_samples)
         # Live teachers first: what they need in passing is free before the learners' graphs grow.
+        early = {source.teacher_branch for source in self.labels}
         for name, teacher in self.teachers.items():
-            if teacher.wanted and teacher.branches:
+            if teacher.wanted and (teacher.branches or name in early):
                 features[name] = teacher(inputs, data_samples, context)
         for name, model in self.learners.items():
             if name in self.turn:
+                samples = self._join_labels(name, data_samples[name], context, losses)
                 self.taps[name].arm()
-                with only_labelled(model, data_samples[name], f"model.{name}"):
-                    tasks[name] = model(inputs[name], data_samples[name], mode="loss")
+                with only_labelled(model, samples, f"model.{name}"):
+                    tasks[name] = model(inputs[name], samples, mode="loss")
                 start = "task." if name == STUDENT else f"task.{name}."
                 losses |= {start + key: value for key, value in tasks[name].items()}
                 features[name] = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
             elif self.taps[name].taps:
                 features[name] = watch(model, self.taps[name], inputs[name], data_samples[name])
         for name, teacher in self.teachers.items():
-            if teacher.wanted and not teacher.branches:
+            if teacher.wanted and not teacher.branches and name not in early:
                 features[name] = teacher(inputs, data_samples, context)
         if self.guard is not None:
             self.guard.note(features)
@@ -218,6 +228,23 @@ class Distiller(BaseModel):
             losses[f"kd.{name}.loss"] = step.value * step.weight
             losses[f"kd.{name}.weight"] = step.weight.detach()
         return losses
+
+    def _join_labels(
+        self,
+        learner: str,
+        samples: list[Any],
+        context: Context,
+        losses: dict[str, Tensor],
+    ) -> list[Any]:
+        """Return a learner's samples with teachers' boxes, and note how many there are."""
+        for source in self.labels:
+            if source.learner == learner:
+                found = context.features[source.teacher_branch][source.teacher_tap]
+                joined = source.joined(samples, found, box_size(self.learners[learner]))
+                context.joined[learner], samples = joined, joined.samples
+                count = joined.boxes[0].new_tensor(joined.added, dtype=torch.float32)
+                losses[f"kd.{source.name}.boxes"] = count.mean()
+        return samples
 
     def _apply(self, function: Any, recurse: bool = True) -> Distiller:
         """Move the teachers along, although they are not on the module tree."""

@@ -39,6 +39,8 @@ class HeadTerm(Term):
 
     weighs_samples = True
     boxes: Any = False  # whether box maps are compared, which cannot be resampled
+    border = False  # whether an object outside the map counts at its border
+    on_teacher = False  # maps of other grids are compared on the teacher's cells; boxes by object
 
     def __init__(
         self,
@@ -58,7 +60,8 @@ class HeadTerm(Term):
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Refuse heads of two kinds; align class maps of other grids in metres."""
-        self.spec, self.layout, where = student, student.layout, f"term {self.name}"
+        self.spec = teacher if self.on_teacher else student
+        self.layout, where = student.layout, f"term {self.name}"
         if student.layout not in LAYOUTS or student.layout != teacher.layout:
             raise UserError(
                 f"the student has {student}, the teacher {teacher}",
@@ -67,14 +70,15 @@ class HeadTerm(Term):
             )
         if student.same_grid(teacher):
             return
-        if self.layout == "anchor_head" or self.boxes:
+        if self.layout == "anchor_head" or (self.boxes and not self.on_teacher):
             raise UserError(
                 f"the heads have other grids: {student} and {teacher}",
                 where,
                 "give both models the same voxel size, range and stride, or compare the scores of "
                 "centre heads alone (boxes=0)",
             )
-        self.resample = MetricResample(teacher, student, where)
+        source = student if self.on_teacher else teacher
+        self.resample = MetricResample(source, self.spec, where)
 
     def reads(self) -> dict[str, Any] | None:
         """Return the maps of a centre head that are compared."""
@@ -144,7 +148,8 @@ class HeadTerm(Term):
         assert self.spec.extent_m is not None
         assert self.spec.shape is not None
         boxes = [one.to(device) for one in context.boxes]
-        return class_gaussians(boxes, context.labels, classes, self.spec.extent_m, self.spec.shape)
+        extent, shape = self.spec.extent_m, self.spec.shape
+        return class_gaussians(boxes, context.labels, classes, extent, shape, self.border)
 
 
 def confidence(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,33 +58,42 @@ class ObjectTerm(Term):
 
     def rows(self, student: Tensor, teacher: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in both maps."""
-        centres = []
-        for boxes in context.boxes:
-            points = boxes[:, :2].to(student)
-            keep = torch.ones(len(points), dtype=torch.bool, device=points.device)
-            for spec in self.specs:
-                assert spec.extent_m is not None
-                keep &= (points >= points.new_tensor(spec.extent_m[:2])).all(1)
-                keep &= (points <= points.new_tensor(spec.extent_m[2:])).all(1)
-            centres.append(points[keep])
+        centres = [boxes[:, :2] for boxes in self.boxes(student, context)]
         ours, theirs = (
             object_rows(feature, centres, spec.extent_m)  # type: ignore[arg-type]
             for feature, spec in zip((student, teacher), self.specs)
         )
-        count = len(ours)
-        if count > self.objects:
-            chosen = torch.arange(self.objects, device=ours.device) * count // self.objects
-            ours, theirs = ours[chosen], theirs[chosen]
-        return ours, theirs
+        return self.limited(ours), self.limited(theirs)
+
+    def limited(self, rows: Tensor) -> Tensor:
+        """Return (N, ...) or, of too many, evenly spaced ones."""
+        count = len(rows)
+        if count <= self.objects:
+            return rows
+        return rows[torch.arange(self.objects, device=rows.device) * count // self.objects]
+
+    def boxes(self, student: Tensor, context: Context) -> list[Tensor]:
+        """Return a sample's (N, 7) boxes whose centres lie in both maps, like the student's map."""
+        found = []
+        for boxes in context.boxes:
+            boxes = boxes.to(student)
+            keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+            for spec in self.specs:
+                assert spec.extent_m is not None
+                keep &= (boxes[:, :2] >= boxes.new_tensor(spec.extent_m[:2])).all(1)
+                keep &= (boxes[:, :2] <= boxes.new_tensor(spec.extent_m[2:])).all(1)
+            found.append(boxes[keep])
+        return found
 
     def relations_mean(self, value: Tensor, student: Tensor) -> Tensor:
         """Return the mean of relations over all processes.
 
         Args:
             value: Un-reduced, any shape, possibly without elements.
-            student: The tapped map; keeps the graph whole where there is nothing to compare.
+            student: The tapped map; keeps the graph whole where there is nothing to compare, as
+                does the empty value what it was made with.
         """
         if value.numel():
             return masked_mean(value.reshape(1, -1))
-        nothing = student.sum().reshape(1, 1) * 0.0
+        nothing = (student.sum() + value.sum()).reshape(1, 1) * 0.0
         return masked_mean(nothing, torch.zeros_like(nothing))

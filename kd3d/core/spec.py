@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kd3d.errors import UserError
+
 Extent = tuple[float, float, float, float]
 
 
@@ -41,6 +43,17 @@ class FeatureSpec:
     def is_bev(self) -> bool:
         """Whether it lies on a grid of cells with a metric extent."""
         return self.shape is not None and self.extent_m is not None
+
+    @property
+    def grid(self) -> tuple[Extent, tuple[int, int]]:
+        """Extent in metres and (H, W) of a map on the ground.
+
+        Raises:
+            UserError: It has no place in metres.
+        """
+        if self.extent_m is None or self.shape is None:
+            raise UserError(f"{self} has no place in metres", "tap", "tap a map such as bev")
+        return self.extent_m, self.shape
 
     def same_grid(self, other: FeatureSpec, tolerance_m: float = 1e-3) -> bool:
         """Whether both maps have the same cells at the same places."""

@@ -37,10 +37,16 @@ class Term(nn.Module):
     Attributes:
         weighs_samples: Whether `distance` respects `sample_weight`; where it does not, a teacher
             that weighs its samples is refused.
+        beside: Further taps of the teacher, whose values are in ``context.features``.
+        beside_specs: Their specs, set by the distiller before `build`.
+        joined: Set by the distiller: the boxes of the context are those that the student is
+            trained on, a teacher's among them (`kd3d.core.labels`), not the ground truth alone.
     """
 
     weight: Tensor
     weighs_samples = False
+    beside: tuple[str, ...] = ()
+    joined = False
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0
@@ -49,6 +55,7 @@ class Term(nn.Module):
         if "loss" in name or "." in name:
             raise UserError("a term's name holds no dot and not the word 'loss'", f"term {name}")
         self.name = name
+        self.beside_specs: dict[str, FeatureSpec] = {}
         self.student_branch, self.student_tap = split_tap(student, name)
         self.teacher_branch, self.teacher_tap = split_tap(teacher, name)
         self.schedule = build_schedule(weight)
@@ -89,6 +96,8 @@ class Term(nn.Module):
                 f"term {self.name}",
                 "read the ensemble's joint tap, or give its members weights='mean'",
             )
+        if self.joined:
+            context = context.as_trained(self.student_branch)
         with torch.autocast(self.weight.device.type, enabled=False):
             return self.distance(_as_float(student), _as_float(teacher), context)
 
@@ -150,7 +159,7 @@ class FeatureTerm(Term):
 
     def reads(self) -> dict[str, Any] | None:
         """Return the mask and grid whose cells suffice, where only cells with weight are read."""
-        if self.mask_options is None or not self.adapter.pointwise:
+        if self.mask_options is None or self.joined or not self.adapter.pointwise:
             return None
         mask = {"type": self.mask_type, **self.mask_options}
         grid = {"shape": list(self.spec.shape or ()), "extent_m": list(self.spec.extent_m or ())}

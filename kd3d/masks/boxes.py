@@ -54,6 +54,7 @@ def gaussian_mask(
     shape: tuple[int, int],
     min_overlap: float = 0.1,
     min_radius: int = 2,
+    border: bool = False,
 ) -> Tensor:
     """Return the class-agnostic CenterPoint heat map of the boxes: the maximum of their Gaussians.
 
@@ -62,11 +63,12 @@ def gaussian_mask(
     T. Yin et al., "Center-based 3D object detection and tracking", CVPR 2021, section 4.
 
     Args:
-        boxes: A sample's (N, >=7) boxes, one entry a sample; centres outside are skipped.
+        boxes: A sample's (N, >=7) boxes, one entry a sample.
         extent: Metric extent of the map.
         shape: (H, W).
         min_overlap: Overlap that a box displaced by the radius still has.
         min_radius: Lower bound of the radius in cells.
+        border: See `centre_cells`.
 
     Returns:
         (B, 1, H, W) float mask, 1 at box centres.
@@ -77,10 +79,7 @@ def gaussian_mask(
     masks = []
     for sample in boxes:
         sample = sample.float()
-        column = torch.floor((sample[:, 0] - x_min) / cell_x)
-        row = torch.floor((sample[:, 1] - y_min) / cell_y)
-        keep = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        keep &= (sample[:, 3] > 0) & (sample[:, 4] > 0)
+        row, column, keep = centre_cells(sample, extent, shape, border)
         column, row, sample = column[keep], row[keep], sample[keep]
         if not len(sample):
             masks.append(torch.zeros(shape, device=sample.device))
@@ -95,12 +94,39 @@ def gaussian_mask(
     return torch.stack(masks).unsqueeze(1)
 
 
+def centre_cells(
+    boxes: Tensor, extent: Extent, shape: tuple[int, int], border: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return row (N,) and column (N,) of the cells that hold the boxes' centres, and which do.
+
+    Args:
+        boxes: (N, >=7) of one sample.
+        extent: Metric extent of the map.
+        shape: (H, W).
+        border: Move a centre outside the map to the nearest cell at the border (OpenPCDet),
+            instead of leaving it out (mmdet3d).
+
+    Returns:
+        Rows and columns, int64 (meaningless where not kept), and (N,) bool: the centre lies on the
+        map and the box has a length and a width.
+    """
+    height, width = shape
+    column = torch.floor((boxes[:, 0] - extent[0]) / ((extent[2] - extent[0]) / width))
+    row = torch.floor((boxes[:, 1] - extent[1]) / ((extent[3] - extent[1]) / height))
+    keep = (boxes[:, 3] > 0) & (boxes[:, 4] > 0)
+    if border:
+        row, column = row.clamp(0, height - 1), column.clamp(0, width - 1)
+    keep &= (column >= 0) & (column < width) & (row >= 0) & (row < height)  # false for NaN
+    return row.long(), column.long(), keep
+
+
 def class_gaussians(
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
     classes: int,
     extent: Extent,
     shape: tuple[int, int],
+    border: bool = False,
 ) -> Tensor:
     """Return the (B, K, H, W) CenterPoint heat maps of the boxes, one a class.
 
@@ -110,11 +136,12 @@ def class_gaussians(
         classes: K.
         extent: Metric extent of the map.
         shape: (H, W).
+        border: See `centre_cells`.
     """
     maps = []
     for label in range(classes):
         chosen = [box[of.to(box.device) == label] for box, of in zip(boxes, labels)]
-        maps.append(gaussian_mask(chosen, extent, shape))
+        maps.append(gaussian_mask(chosen, extent, shape, border=border))
     return torch.cat(maps, 1)
 
 

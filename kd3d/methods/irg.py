@@ -118,5 +118,4 @@ class InstanceGraphTerm(ObjectTerm):
             count, power = global_normaliser(energy)
             vertices = vertices * count.clamp(min=1.0) / power.clamp(min=1e-6)
         edges = self.relations_mean(edge_difference(ours, theirs), student)
-        unused = self.project(student[:1, :, 0, 0]).sum() * 0.0  # without an object
-        return self.vertices * vertices + self.edges * edges + unused
+        return self.vertices * vertices + self.edges * edges

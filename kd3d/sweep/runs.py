@@ -149,7 +149,7 @@ def _set_student(config: Config, student: dict[str, Any] | None, where: str) -> 
 def _spec(config: Config, run: Run, arm: Arm) -> dict[str, Any]:
     methods = config.model.get("method") or []
     methods = [methods] if isinstance(methods, dict) else methods
-    distilled = bool(methods or config.model.get("terms"))
+    distilled = bool(methods or config.model.get("terms") or config.model.get("labels"))
     return {
         "name": run.name,
         "role": arm.role or ("distilled" if distilled else "baseline"),

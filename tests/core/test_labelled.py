@@ -79,3 +79,12 @@ def test_a_detector_whose_loss_cannot_be_cut_is_refused():
         sample.set_metainfo({FLAG: True})
     with only_labelled(model, samples, "student"):
         pass
+
+
+def test_frames_that_a_teacher_labels_count_again():
+    torch.manual_seed(0)
+    teacher = dict(type="Frozen", checkpoint=None, model=toy.centerpoint(0.5))
+    model = student("centerpoint", teachers=dict(teacher=teacher), labels=dict(score=0.05))
+    losses = toy.loss(model, partly("centerpoint", []))
+    assert losses["kd.labels.boxes"] > 0
+    assert toy.total(losses) > 0

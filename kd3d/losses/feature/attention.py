@@ -21,6 +21,24 @@ def spatial_attention(feature: Tensor, power: float = 2.0) -> Tensor:
     return as_float(feature).abs().pow(power).mean(1)
 
 
+def activity_error(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Squared difference of two maps' mean absolute activation.
+
+    .. math:: \Big(\frac{1}{C}\sum_c |s_{ci}| - \frac{1}{D}\sum_c |t_{ci}|\Big)^2
+
+    The spatial feature loss of J. Yang, S. Shi, R. Ding, Z. Wang, X. Qi, "Towards efficient 3D
+    object detection with knowledge distillation" (SparseKD), NeurIPS 2022, its released code.
+
+    Args:
+        student: (B, C, H, W).
+        teacher: (B, D, H, W), the same cells.
+
+    Returns:
+        (B, H, W) un-reduced.
+    """
+    return (spatial_attention(student, 1.0) - spatial_attention(teacher, 1.0)).square()
+
+
 def attention_transfer(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
     r"""Squared difference of two attention maps of unit length.
 

@@ -124,6 +124,25 @@ def probabilistic_transfer(
     return theirs * torch.log((theirs + eps) / (ours + eps))
 
 
+def part_affinity(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Squared difference of the cosines between the parts of each object.
+
+    .. math:: \Big(\frac{s_{ni}^\top s_{nj}}{\|s_{ni}\| \|s_{nj}\|}
+        - \frac{t_{ni}^\top t_{nj}}{\|t_{ni}\| \|t_{nj}\|}\Big)^2
+
+    The affinity feature loss of SparseKD (J. Yang et al., NeurIPS 2022), its released code.
+
+    Args:
+        student: (N, P, C): P parts of N objects.
+        teacher: (N, P, D).
+
+    Returns:
+        (N, P, P) un-reduced.
+    """
+    ours, theirs = (unit_length(as_float(parts), dim=2) for parts in (student, teacher))
+    return (ours @ ours.transpose(1, 2) - theirs @ theirs.transpose(1, 2)).square()
+
+
 def edge_difference(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Squared difference of the edges of two instance graphs.
 
