@@ -21,6 +21,8 @@ class Context:
         progress: Share of the training that is done, 0 to 1.
         sample_weights: Teacher tap (``"<teacher>:<tap>"``) -> (B,) weights of its samples; absent
             means 1 (see `kd3d.teachers.ensemble`).
+        taps: Address -> value of the further taps of the term at hand (see `Term.further`); those
+            of its teacher are detached.
     """
 
     boxes: list[Tensor]
@@ -28,6 +30,7 @@ class Context:
     inputs: dict[str, dict[str, Any]]
     progress: float
     sample_weights: dict[str, Tensor] = field(default_factory=dict)
+    taps: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_batch(cls, inputs: dict[str, dict], samples: list[Any], progress: float) -> Context:

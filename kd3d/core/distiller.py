@@ -18,8 +18,8 @@ from kd3d.core.gradients import TermStep, task_total
 from kd3d.core.guard import Guard
 from kd3d.core.probe import probe
 from kd3d.core.registry import TEACHERS, TERMS, build
-from kd3d.core.run import watch
-from kd3d.core.sentences import check_sides, term_configs
+from kd3d.core.run import decoded, watch
+from kd3d.core.sentences import check_sides, detached, further_taps, further_values, term_configs
 from kd3d.core.step import train_step
 from kd3d.core.taps import TapSet
 from kd3d.core.term import Term
@@ -129,6 +129,8 @@ class Distiller(BaseModel):
         for term in terms:
             wanted[term.student_branch].append(term.student_tap)
             wanted[term.teacher_branch].append(term.teacher_tap)
+            for branch, tap in further_taps(term):
+                wanted[branch].append(tap)
         self.taps: dict[str, TapSet] = {}
         specs = {}
         for name, model in self.learners.items():
@@ -140,6 +142,7 @@ class Distiller(BaseModel):
             if not teacher.trains:
                 specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
         for term in terms:
+            term.further_specs = {f"{b}:{tap}": specs[b][tap] for b, tap in further_taps(term)}
             term.build(
                 specs[term.student_branch][term.student_tap],
                 specs[term.teacher_branch][term.teacher_tap],
@@ -191,7 +194,8 @@ class Distiller(BaseModel):
                 tasks[name] = model(inputs[name], data_samples[name], mode="loss")
                 start = "task." if name == STUDENT else f"task.{name}."
                 losses |= {start + key: value for key, value in tasks[name].items()}
-                features[name] = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
+                values = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
+                features[name] = decoded(model, values, data_samples[name])
             elif self.taps[name].taps:
                 features[name] = watch(model, self.taps[name], inputs[name], data_samples[name])
         for name, teacher in self.teachers.items():
@@ -204,6 +208,7 @@ class Distiller(BaseModel):
             if term.student_branch in self.turn:
                 student = features[term.student_branch][term.student_tap]
                 teacher = detached(features[term.teacher_branch][term.teacher_tap])
+                context.taps = further_values(term, features)
                 value = term(student, teacher, context)
                 steps[name] = TermStep(value, term.weight, student, teacher, term.student_branch)
         if self.balance is not None or self.monitor is not None:
@@ -224,14 +229,3 @@ class Distiller(BaseModel):
             if not teacher.trains:
                 teacher.apply_to_tensors(function)
         return self
-
-
-def detached(value: Any) -> Any:
-    """Return a tap's value without its graph."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: detached(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(detached(item) for item in value)
-    return value

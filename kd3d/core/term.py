@@ -51,12 +51,20 @@ class Term(nn.Module):
         self.name = name
         self.student_branch, self.student_tap = split_tap(student, name)
         self.teacher_branch, self.teacher_tap = split_tap(teacher, name)
+        self.further_specs: dict[str, FeatureSpec] = {}
         self.schedule = build_schedule(weight)
         self.register_buffer("weight", torch.tensor(self.schedule(0.0)), persistent=False)
 
     def set_progress(self, progress: float) -> None:
         """Move the weight along its schedule."""
         self.weight.fill_(self.schedule(progress))
+
+    def further(self) -> tuple[str, ...]:
+        """Return the addresses of further taps of its two models that this term reads.
+
+        Their specs are in `further_specs` when `build` is called, their values in `Context.taps`.
+        """
+        return ()
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""
@@ -89,6 +97,7 @@ class Term(nn.Module):
                 f"term {self.name}",
                 "read the ensemble's joint tap, or give its members weights='mean'",
             )
+        context.taps = _as_float(context.taps)
         with torch.autocast(self.weight.device.type, enabled=False):
             return self.distance(_as_float(student), _as_float(teacher), context)
 
@@ -214,6 +223,12 @@ class FeatureTerm(Term):
         if of_sample is not None and len(sample):
             value = value * of_sample[sample]
         return masked_mean(value, weight[None])
+
+
+def beside(tap: str, name: str) -> str:
+    """Return the tap `name` of the model that `tap` belongs to (an ensemble has ``<member>/bev``)."""
+    member, slash, _ = tap.rpartition("/")
+    return member + slash + name
 
 
 def split_tap(text: str, term: str) -> tuple[str, str]:

@@ -199,12 +199,12 @@ def test_beams_are_found_and_thinned_alike_under_every_augmentation():
         results["points"] = LiDARPoints(
             np.column_stack([xyz, ring]).astype(np.float32), points_dim=4
         )
-        thin = [*order, dict(type="ThinBeams", beams=16, keep_every=4, first=1)]
+        thin = [*order, dict(type="ThinBeams", beams=16, beam_ratio=4, first=1)]
         left = run(thin, results)["points"].tensor
         assert len(left) == 800
         assert set(left[:, 3].tolist()) == {1.0, 5.0, 9.0, 13.0}
-    with pytest.raises(UserError, match="keep_every=0"):
-        TRANSFORMS.build(dict(type="ThinBeams", keep_every=0))
+    with pytest.raises(UserError, match="beam_ratio=0"):
+        TRANSFORMS.build(dict(type="ThinBeams", beam_ratio=0))
 
 
 def test_split_cloud_keeps_the_scene_and_its_own_filters():
@@ -271,7 +271,7 @@ def test_pasted_objects_reach_both_clouds(tmp_path):
     data.pipeline = [
         *data.pipeline[:-1],
         dict(type="SplitPoints", key="points_dense"),
-        dict(type="ThinBeams", beams=32, keep_every=2),
+        dict(type="ThinBeams", beams=32, beam_ratio=2),
         dict(type="PackBranches", keys=keys),
     ]
     with DATASETS.switch_scope_and_registry("mmdet3d") as registry:
