@@ -144,7 +144,7 @@ def _generous(head: Any, head_output: Any) -> Iterator[None]:
     if "max_num" in before:  # a centre head's: no more peaks than cells
         cells = head_output[0][0]["heatmap"][0, 0].numel()
         coder.max_num, coder.score_threshold = min(CANDIDATES, cells), None
-    elif getattr(head, "use_sigmoid_cls", False):  # else each class would suppress among all candidates
+    elif getattr(head, "use_sigmoid_cls", False):  # else every class has all candidates
         scores = torch.cat([level.flatten(1) for level in head_output[0]], 1).sigmoid()
         lowest = scores.topk(min(CANDIDATES, scores.shape[1])).values.min()
         head.test_cfg.score_thr = float(lowest) * (1 - 1e-6)

@@ -226,7 +226,7 @@ class FeatureTerm(Term):
 
 
 def beside(tap: str, name: str) -> str:
-    """Return the tap `name` of the model that `tap` belongs to (an ensemble has ``<member>/bev``)."""
+    """Return the tap `name` of the model or ensemble's member that `tap` belongs to."""
     member, slash, _ = tap.rpartition("/")
     return member + slash + name
 

@@ -243,7 +243,8 @@ def _channel(points: BasePoints, channel: Any, key: str, who: str) -> torch.Tens
     """Return one value of each point, (N,)."""
     count = points.tensor.shape[1]
     if not 0 <= channel < count:
-        raise UserError(f"a point has {count} values, there is no channel {channel}", f"{who} {key}")
+        message = f"a point has {count} values, there is no channel {channel}"
+        raise UserError(message, f"{who} {key}")
     return points.tensor[:, channel]
 
 
