@@ -17,6 +17,7 @@ from kd3d.cache.pipeline import canonical, has_geometry, innermost
 from kd3d.cache.record import Arrays
 from kd3d.console import say
 from kd3d.core.context import Context
+from kd3d.core.sentences import further_taps
 from kd3d.errors import UserError
 
 MOVABLE = ("map", "center_head", "boxes")
@@ -219,8 +220,9 @@ def _reads(distiller: Any, name: str, mode: str) -> dict[str, dict[str, Any] | N
     wanted: dict[str, list[dict[str, Any] | None]] = {}
     for reader in readers(distiller, name):
         wanted.setdefault(reader.teacher_tap, []).append(reader.reads())
-        for tap in reader.beside:
-            wanted.setdefault(tap, []).append(None)
+        for branch, tap in further_taps(reader):
+            if branch == name:
+                wanted.setdefault(tap, []).append(None)
     if not wanted:
         raise UserError("no term reads this teacher", f"teacher {name}", "name it in a method")
     made: dict[str, dict[str, Any] | None] = {}

@@ -23,9 +23,10 @@ class Context:
         progress: Share of the training that is done, 0 to 1.
         sample_weights: Teacher tap (``"<teacher>:<tap>"``) -> (B,) weights of its samples; absent
             means 1 (see `kd3d.teachers.ensemble`).
-        features: Model -> tap -> value, with its graph where it is a learner's.
         joined: Learner -> the labels that its detection loss sees, where teachers' boxes have
             joined the ground truth (see `kd3d.core.labels`).
+        taps: Address -> value of the further taps of the term at hand (see `Term.further`); those
+            of its teacher are detached.
     """
 
     boxes: list[Tensor]
@@ -33,8 +34,8 @@ class Context:
     inputs: dict[str, dict[str, Any]]
     progress: float
     sample_weights: dict[str, Tensor] = field(default_factory=dict)
-    features: dict[str, dict[str, Any]] = field(default_factory=dict)
     joined: dict[str, Joined] = field(default_factory=dict)
+    taps: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_batch(cls, inputs: dict[str, dict], samples: list[Any], progress: float) -> Context:

@@ -20,8 +20,16 @@ from kd3d.core.labelled import only_labelled
 from kd3d.core.labels import box_size
 from kd3d.core.probe import probe
 from kd3d.core.registry import TEACHERS, build
-from kd3d.core.run import watch
-from kd3d.core.sentences import Some, check_labels, check_sides, sentences
+from kd3d.core.run import decoded, watch
+from kd3d.core.sentences import (
+    Some,
+    check_labels,
+    check_sides,
+    detached,
+    further_taps,
+    further_values,
+    sentences,
+)
 from kd3d.core.step import train_step
 from kd3d.core.taps import TapSet
 from kd3d.errors import UserError
@@ -138,7 +146,9 @@ class Distiller(BaseModel):
         for term in terms:
             wanted[term.student_branch].append(term.student_tap)
         for reader in self.readers:
-            wanted[reader.teacher_branch] += [reader.teacher_tap, *reader.beside]
+            wanted[reader.teacher_branch].append(reader.teacher_tap)
+            for branch, tap in further_taps(reader):
+                wanted[branch].append(tap)
         self.taps: dict[str, TapSet] = {}
         specs = {}
         for name, model in self.learners.items():
@@ -150,9 +160,11 @@ class Distiller(BaseModel):
             if not teacher.trains:
                 specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
         for term in terms:
-            theirs = specs[term.teacher_branch]
-            term.beside_specs = {tap: theirs[tap] for tap in term.beside}
-            term.build(specs[term.student_branch][term.student_tap], theirs[term.teacher_tap])
+            term.further_specs = {f"{b}:{tap}": specs[b][tap] for b, tap in further_taps(term)}
+            term.build(
+                specs[term.student_branch][term.student_tap],
+                specs[term.teacher_branch][term.teacher_tap],
+            )
 
     def init_weights(self) -> None:
         """Initialise the learners as stock mmdet3d does; adapters keep their values."""
@@ -186,7 +198,7 @@ class Distiller(BaseModel):
         context = Context.from_batch(inputs, data_samples[STUDENT], self.progress)
         losses: dict[str, Tensor] = {}
         tasks: dict[str, dict[str, Any]] = {}
-        features = context.features
+        features: dict[str, dict[str, Any]] = {}
         for teacher in self.teachers.values():
             if teacher.wanted:
                 teacher.begin(data_samples)
@@ -197,13 +209,14 @@ class Distiller(BaseModel):
                 features[name] = teacher(inputs, data_samples, context)
         for name, model in self.learners.items():
             if name in self.turn:
-                samples = self._join_labels(name, data_samples[name], context, losses)
+                samples = self._join_labels(name, data_samples[name], features, context, losses)
                 self.taps[name].arm()
                 with only_labelled(model, samples, f"model.{name}"):
                     tasks[name] = model(inputs[name], samples, mode="loss")
                 start = "task." if name == STUDENT else f"task.{name}."
                 losses |= {start + key: value for key, value in tasks[name].items()}
-                features[name] = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
+                values = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
+                features[name] = decoded(model, values, data_samples[name])
             elif self.taps[name].taps:
                 features[name] = watch(model, self.taps[name], inputs[name], data_samples[name])
         for name, teacher in self.teachers.items():
@@ -216,6 +229,7 @@ class Distiller(BaseModel):
             if term.student_branch in self.turn:
                 student = features[term.student_branch][term.student_tap]
                 teacher = detached(features[term.teacher_branch][term.teacher_tap])
+                context.taps = further_values(term, features)
                 value = term(student, teacher, context)
                 steps[name] = TermStep(value, term.weight, student, teacher, term.student_branch)
         if self.balance is not None or self.monitor is not None:
@@ -233,13 +247,14 @@ class Distiller(BaseModel):
         self,
         learner: str,
         samples: list[Any],
+        features: dict[str, dict[str, Any]],
         context: Context,
         losses: dict[str, Tensor],
     ) -> list[Any]:
         """Return a learner's samples with teachers' boxes, and note how many there are."""
         for source in self.labels:
             if source.learner == learner:
-                found = context.features[source.teacher_branch][source.teacher_tap]
+                found = features[source.teacher_branch][source.teacher_tap]
                 joined = source.joined(samples, found, box_size(self.learners[learner]))
                 context.joined[learner], samples = joined, joined.samples
                 count = joined.boxes[0].new_tensor(joined.added, dtype=torch.float32)
@@ -253,14 +268,3 @@ class Distiller(BaseModel):
             if not teacher.trains:
                 teacher.apply_to_tensors(function)
         return self
-
-
-def detached(value: Any) -> Any:
-    """Return a tap's value without its graph."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: detached(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(detached(item) for item in value)
-    return value

@@ -12,6 +12,7 @@ from kd3d.core.context import Context
 from kd3d.core.map_term import MapTerm
 from kd3d.core.registry import TERMS
 from kd3d.core.spec import FeatureSpec
+from kd3d.core.term import beside
 from kd3d.errors import UserError, did_you_mean
 from kd3d.losses import squared_error
 from kd3d.losses.feature.attention import activity_error
@@ -65,8 +66,11 @@ class ForegroundTerm(MapTerm):
         check_foreground(foreground, name)
         self.any_width, self.foreground, self.score = mode == "spatial", foreground, score
         self.border = official_parity
-        member, slash, _ = self.teacher_tap.rpartition("/")  # of an ensemble
-        self.beside = (f"{member}{slash}head",) if score is not None else ()
+        self.scorer = f"{self.teacher_branch}:{beside(self.teacher_tap, 'head')}"
+
+    def further(self) -> tuple[str, ...]:
+        """Return the teacher's head, where its scores count."""
+        return () if self.score is None else (self.scorer,)
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make the projection, and the way of the student to the teacher's cells."""
@@ -75,7 +79,7 @@ class ForegroundTerm(MapTerm):
         self.resample = None
         if not student.same_grid(teacher):
             self.resample = MetricResample(student, teacher, where)
-        head = self.beside_specs[self.beside[0]] if self.beside else None
+        head = self.further_specs.get(self.scorer)
         if head is not None and not head.same_grid(teacher):
             raise UserError(f"{teacher} and the teacher's {head} have other grids", where)
         self.spec, self.head = teacher, head
@@ -91,8 +95,7 @@ class ForegroundTerm(MapTerm):
             near = self._gaussians(context, theirs.device)
             weight = weight * ((near > 0) if self.foreground == "hard" else near)
         if self.head is not None and self.score is not None:
-            output = context.features[self.teacher_branch][self.beside[0]]
-            scores = class_scores(output, self.head.layout)
+            scores = class_scores(context.taps[self.scorer], self.head.layout)
             weight = weight * (scores.amax(1, keepdim=True) > self.score)
         return self.mean(value, context, weight)
 

@@ -67,8 +67,6 @@ class TeacherLabels:
         UserError: An unknown option.
     """
 
-    beside = ()  # as `kd3d.core.term.Term`
-
     def __init__(
         self,
         teacher: str = "teacher",
@@ -98,6 +96,10 @@ class TeacherLabels:
 
     def reads(self) -> None:
         """All of the tap; see `kd3d.core.term.Term.reads`."""
+
+    def further(self) -> tuple[str, ...]:
+        """No other taps; see `kd3d.core.term.Term.further`."""
+        return ()
 
     def joined(
         self, samples: list[Any], found: list[dict[str, Tensor]], size: int | None

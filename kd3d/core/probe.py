@@ -10,7 +10,7 @@ from torch import nn
 
 from kd3d.core.run import run_until_taps
 from kd3d.core.spec import Extent, FeatureSpec, describe
-from kd3d.core.taps import TapSet
+from kd3d.core.taps import DECODED, TapSet
 
 POINTS, IMAGE = "points", "img"
 _PICTURE = (96, 320)  # height and width of the made-up image, multiples of every usual stride
@@ -64,7 +64,9 @@ def probe(model: Any, taps: TapSet) -> None:
     batch = model.data_preprocessor(made_up(model), False)
     values = run_until_taps(model, taps, batch["inputs"], batch["data_samples"])
     taps.specs = {
-        name: _describe(model, taps.taps[name].address.module, value)
+        name: FeatureSpec(7, "boxes")
+        if name in DECODED
+        else _describe(model, taps.taps[name].address.module, value)
         for name, value in values.items()
     }
     model.train(was_training)

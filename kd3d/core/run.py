@@ -7,13 +7,28 @@ hooks on heads never fire, and ``MVXTwoStageDetector._forward`` is empty.
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from kd3d.core.taps import BOXES, StopForward, TapSet
+from kd3d.core.taps import DECODED, PROPOSALS, StopForward, TapSet
+
+CANDIDATES, OVERLAP, KEPT = 256, 0.8, 128  # of the tap ``proposals``
+# What a head is set to for proposals, by the names that mmdet3d's two kinds of heads use.
+_GENEROUS = {
+    "nms_pre": CANDIDATES,
+    "pre_max_size": CANDIDATES,
+    "max_num": KEPT,
+    "post_max_size": KEPT,
+    "nms_thr": OVERLAP,
+    "nms_type": "rotate",
+    "score_thr": 0.0,
+    "score_threshold": 0.0,
+}
 
 
 def run_heads(model: Any, inputs: dict[str, Any], data_samples: list[Any]) -> Any:
@@ -51,11 +66,8 @@ def run_until_taps(
 
 
 def run_teacher(model: nn.Module, taps: TapSet, inputs: dict, data_samples: list) -> dict[str, Any]:
-    """Run `model` no further than its last tap; the tap ``boxes`` is decoded."""
-    values = run_until_taps(model, taps, inputs, data_samples)
-    if BOXES in values:
-        values[BOXES] = decode_boxes(model, values[BOXES], data_samples)
-    return values
+    """Run `model` no further than its last tap; boxes are decoded, see `decoded`."""
+    return decoded(model, run_until_taps(model, taps, inputs, data_samples), data_samples)
 
 
 @torch.no_grad()
@@ -71,14 +83,31 @@ def watch(model: nn.Module, taps: TapSet, inputs: dict, data_samples: list) -> d
         model.train(was_training)
 
 
+def decoded(model: Any, values: dict[str, Any], data_samples: list) -> dict[str, Any]:
+    """Return tap name -> value with the taps ``boxes`` and ``proposals`` turned into detections.
+
+    ``boxes`` are what the detector would answer. ``proposals`` are its `KEPT` best boxes a sample,
+    whatever their scores, after suppression of those that overlap a better one by more than
+    `OVERLAP` (rotated IoU in the bird's-eye view; within a class of an anchor head, within a task
+    of a centre head) among about the `CANDIDATES` best.
+    """
+    for name in DECODED:
+        if name in values:
+            values[name] = decode_boxes(model, values[name], data_samples, name == PROPOSALS)
+    return values
+
+
 @torch.no_grad()
-def decode_boxes(model: Any, head_output: Any, data_samples: list) -> list[dict[str, torch.Tensor]]:
+def decode_boxes(
+    model: Any, head_output: Any, data_samples: list, generous: bool = False
+) -> list[dict[str, torch.Tensor]]:
     """Turn a head's raw output into detections, by the head's own decoding and suppression.
 
     Args:
         model: An mmdet3d detector.
         head_output: What its head's forward returned for the batch.
         data_samples: The batch's samples; their metainfo gives the box type.
+        generous: Return proposals, see `decoded`.
 
     Returns:
         A dict a sample: ``boxes`` (N, 7 or 9) [x, y, z_bottom, dx, dy, dz, yaw, (vx, vy)] in the
@@ -86,11 +115,42 @@ def decode_boxes(model: Any, head_output: Any, data_samples: list) -> list[dict[
     """
     head = model.pts_bbox_head if hasattr(model, "pts_bbox_head") else model.bbox_head
     metas = [sample.metainfo for sample in data_samples]
-    if "preds_dicts" in inspect.signature(head.predict_by_feat).parameters:
-        found = head.predict_by_feat(head_output, metas)
-    else:
-        found = head.predict_by_feat(*head_output, batch_input_metas=metas)
-    return [
-        {"boxes": one.bboxes_3d.tensor, "scores": one.scores_3d, "labels": one.labels_3d}
-        for one in found
-    ]
+    with _generous(head, head_output) if generous else contextlib.nullcontext():
+        if "preds_dicts" in inspect.signature(head.predict_by_feat).parameters:
+            found = head.predict_by_feat(head_output, metas)
+        else:
+            found = head.predict_by_feat(*head_output, batch_input_metas=metas)
+    most = KEPT if generous else None
+    return [_best(one.bboxes_3d.tensor, one.scores_3d, one.labels_3d, most) for one in found]
+
+
+def _best(
+    boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, most: int | None
+) -> dict[str, torch.Tensor]:
+    if most is not None and len(scores) > most:  # of several tasks
+        best = scores.topk(most).indices
+        boxes, scores, labels = boxes[best], scores[best], labels[best]
+    return {"boxes": boxes, "scores": scores, "labels": labels}
+
+
+@contextlib.contextmanager
+def _generous(head: Any, head_output: Any) -> Iterator[None]:
+    """Let a head give proposals; afterwards it is set as before."""
+    coder, config = head.bbox_coder, head.test_cfg
+    limits = ("max_num", "score_threshold")
+    before = {key: getattr(coder, key) for key in limits if key in vars(coder)}
+    head.test_cfg = copy.copy(config)
+    head.test_cfg.update({key: value for key, value in _GENEROUS.items() if key in config})
+    if "max_num" in before:  # a centre head's: no more peaks than cells
+        cells = head_output[0][0]["heatmap"][0, 0].numel()
+        coder.max_num, coder.score_threshold = min(CANDIDATES, cells), None
+    elif getattr(head, "use_sigmoid_cls", False):  # else every class has all candidates
+        scores = torch.cat([level.flatten(1) for level in head_output[0]], 1).sigmoid()
+        lowest = scores.topk(min(CANDIDATES, scores.shape[1])).values.min()
+        head.test_cfg.score_thr = float(lowest) * (1 - 1e-6)
+    try:
+        yield
+    finally:
+        head.test_cfg = config
+        for key, value in before.items():
+            setattr(coder, key, value)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from kd3d.core.branches import STUDENT
 from kd3d.core.labels import TeacherLabels
 from kd3d.core.registry import LABELS, METHODS, TERMS, build
-from kd3d.core.taps import BOXES
+from kd3d.core.taps import DECODED
 from kd3d.core.term import Term, split_tap
 from kd3d.errors import UserError, did_you_mean
 
@@ -100,8 +102,33 @@ def check_sides(terms: list[Term], learners: list[str], teachers: list[str]) -> 
         if term.teacher_branch not in teachers:
             hint = did_you_mean(term.teacher_branch, teachers)
             raise UserError(f"no teacher {term.teacher_branch!r}", where, hint)
-        if term.student_tap == BOXES:
+        if term.student_tap in DECODED:
             raise UserError("decoded boxes carry no gradient", where, "tap the student's head")
         sides: list[Any] = [term.student_branch, term.student_tap]
         if sides == [term.teacher_branch, term.teacher_tap]:
             raise UserError("student and teacher are one tap", where)
+
+
+def further_taps(term: Term | TeacherLabels) -> list[tuple[str, str]]:
+    """Return (model, tap) of the further taps that a term or label source reads."""
+    return [split_tap(address, term.name) for address in term.further()]
+
+
+def further_values(term: Term, features: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return address -> value of a term's further taps; only its student's carry gradients."""
+    found = {}
+    for branch, tap in further_taps(term):
+        value = features[branch][tap]
+        found[f"{branch}:{tap}"] = value if branch == term.student_branch else detached(value)
+    return found
+
+
+def detached(value: Any) -> Any:
+    """Return a tap's value without its graph."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: detached(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(detached(item) for item in value)
+    return value

@@ -21,9 +21,11 @@ _PLAIN = {
     "stage2": "backbone.2",
     "bev": "neck.0",
     "head": "bbox_head",
-    "boxes": "bbox_head",  # decoded by run.run_teacher
+    "boxes": "bbox_head",
+    "proposals": "bbox_head",
 }
-BOXES = "boxes"
+BOXES, PROPOSALS = "boxes", "proposals"
+DECODED = (BOXES, PROPOSALS)  # the head's output, turned into detections by run.decoded
 _IMAGE = {"image": "img_neck.0", "image_backbone": "img_backbone"}
 
 

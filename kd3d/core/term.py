@@ -37,15 +37,12 @@ class Term(nn.Module):
     Attributes:
         weighs_samples: Whether `distance` respects `sample_weight`; where it does not, a teacher
             that weighs its samples is refused.
-        beside: Further taps of the teacher, whose values are in ``context.features``.
-        beside_specs: Their specs, set by the distiller before `build`.
         joined: Set by the distiller: the boxes of the context are those that the student is
             trained on, a teacher's among them (`kd3d.core.labels`), not the ground truth alone.
     """
 
     weight: Tensor
     weighs_samples = False
-    beside: tuple[str, ...] = ()
     joined = False
 
     def __init__(
@@ -55,15 +52,22 @@ class Term(nn.Module):
         if "loss" in name or "." in name:
             raise UserError("a term's name holds no dot and not the word 'loss'", f"term {name}")
         self.name = name
-        self.beside_specs: dict[str, FeatureSpec] = {}
         self.student_branch, self.student_tap = split_tap(student, name)
         self.teacher_branch, self.teacher_tap = split_tap(teacher, name)
+        self.further_specs: dict[str, FeatureSpec] = {}
         self.schedule = build_schedule(weight)
         self.register_buffer("weight", torch.tensor(self.schedule(0.0)), persistent=False)
 
     def set_progress(self, progress: float) -> None:
         """Move the weight along its schedule."""
         self.weight.fill_(self.schedule(progress))
+
+    def further(self) -> tuple[str, ...]:
+        """Return the addresses of further taps of its two models that this term reads.
+
+        Their specs are in `further_specs` when `build` is called, their values in `Context.taps`.
+        """
+        return ()
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""
@@ -98,6 +102,7 @@ class Term(nn.Module):
             )
         if self.joined:
             context = context.as_trained(self.student_branch)
+        context.taps = _as_float(context.taps)
         with torch.autocast(self.weight.device.type, enabled=False):
             return self.distance(_as_float(student), _as_float(teacher), context)
 
@@ -223,6 +228,12 @@ class FeatureTerm(Term):
         if of_sample is not None and len(sample):
             value = value * of_sample[sample]
         return masked_mean(value, weight[None])
+
+
+def beside(tap: str, name: str) -> str:
+    """Return the tap `name` of the model or ensemble's member that `tap` belongs to."""
+    member, slash, _ = tap.rpartition("/")
+    return member + slash + name
 
 
 def split_tap(text: str, term: str) -> tuple[str, str]:

@@ -37,6 +37,29 @@ def beam_indices(xyz: np.ndarray, beams: int) -> np.ndarray:
     return np.searchsorted(_limits(centres[counts > 0]), angle, side="right")
 
 
+def kept_points(
+    xyz: np.ndarray, beam: np.ndarray, beam_ratio: int, bin_ratio: int = 1, first: int = 0
+) -> np.ndarray:
+    """Return which points a sensor with fewer beams and a coarser azimuth would have seen.
+
+    Args:
+        xyz: (N, 3) points in the sensor's frame, metres.
+        beam: (N,) each point's beam, see `beam_indices`.
+        beam_ratio: Keep one beam of so many.
+        bin_ratio: Of a kept beam, keep one point of so many in the order of azimuth from 0 to 2 pi.
+        first: Which beam is the first that is kept.
+
+    Returns:
+        (N,) bool.
+    """
+    azimuth = np.mod(np.arctan2(xyz[:, 1], xyz[:, 0]), 2 * np.pi)
+    order = np.lexsort((azimuth, beam))
+    sorted_beam = beam[order]
+    place = np.empty(len(beam), dtype=np.int64)
+    place[order] = np.arange(len(beam)) - np.searchsorted(sorted_beam, sorted_beam)
+    return (beam % beam_ratio == first) & (place % bin_ratio == 0)
+
+
 class _Sorted:
     """Sorted values with the sums that make a round of k-means independent of their number."""
 

@@ -5,7 +5,7 @@ beams, all sweeps), paste, augment, and part it afterwards::
 
     dict(type='SplitPoints', key='points_dense',  # the teacher's, with its own range
          transforms=[dict(type='PointsRangeFilter', point_cloud_range=teacher_range)]),
-    dict(type='ThinBeams', beams=64, keep_every=2),  # what is left in 'points' is the student's
+    dict(type='ThinBeams', beams=64, beam_ratio=2),  # what is left in 'points' is the student's
     dict(type='PointsRangeFilter', point_cloud_range=student_range),
     dict(type='PackBranches', keys=['points', 'points_dense', 'gt_bboxes_3d', 'gt_labels_3d'])
 
@@ -24,7 +24,7 @@ from mmdet3d.registry import TRANSFORMS
 from mmdet3d.structures import BasePoints
 
 from kd3d.data.augmentation import augmentation_matrix, transform_points
-from kd3d.data.beams import beam_indices
+from kd3d.data.beams import beam_indices, kept_points
 from kd3d.errors import UserError
 
 
@@ -93,36 +93,64 @@ class ThinBeams(BaseTransform):
     """Keep every n-th beam of a spinning LiDAR, as a sensor with fewer beams would see the scene.
 
     Beams are found by the elevation of each point above the sensor before the augmentation, which
-    is undone for this with the sample's record; so a frame always keeps the same points. Yi Wei,
-    Zibu Wei, Yongming Rao, Jiaxin Li, Jie Zhou, Jiwen Lu, LiDAR Distillation: Bridging the
-    Beam-Induced Domain Gap for 3D Object Detection, ECCV 2022, section 3.2, which clusters the same
-    angles.
+    is undone for this with the sample's record; so a frame always keeps the same points. Y. Wei,
+    Z. Wei, Y. Rao, J. Li, J. Zhou, J. Lu, "LiDAR Distillation: Bridging the beam-induced domain gap
+    for 3D object detection", ECCV 2022, section 3.2, which clusters the same angles; of 64 beams
+    its "32" is (beam_ratio, bin_ratio) = (2, 1), "32*" (2, 2), "16" (4, 1) and "16*" (4, 2).
 
     Args:
-        keep_every: Keep one beam of so many.
+        beam_ratio: Keep one beam of so many.
+        bin_ratio: Of a kept beam, keep one point of so many in the order of azimuth.
         beams: How many beams the cloud has, after cuts such as to a camera's view.
         first: Which beam is the first that is kept, counted from the lowest.
         key: The cloud that is thinned.
+        ring: Which value of a point is its beam's number, where the data set has one (the fifth
+            value of a nuScenes point, until other sweeps are joined); then beams are counted as the
+            sensor counts them and `beams` has no meaning. None: they are found by elevation.
+
+    Raises:
+        UserError: Ratios that leave nothing, or a value that is no beam's number.
     """
 
     def __init__(
-        self, keep_every: int = 2, beams: int = 64, first: int = 0, key: str = "points"
+        self,
+        beam_ratio: int = 2,
+        bin_ratio: int = 1,
+        beams: int = 64,
+        first: int = 0,
+        key: str = "points",
+        ring: int | None = None,
     ) -> None:
-        if not 0 <= first < keep_every <= beams:
+        if not (0 <= first < beam_ratio <= beams and bin_ratio >= 1):
             raise UserError(
-                f"first={first}, keep_every={keep_every}, beams={beams}",
+                f"first={first}, beam_ratio={beam_ratio}, beams={beams}, bin_ratio={bin_ratio}",
                 "ThinBeams",
-                "0 <= first < keep_every <= beams",
+                "0 <= first < beam_ratio <= beams and bin_ratio >= 1",
             )
-        self.keep_every, self.beams, self.first, self.key = keep_every, beams, first, key
+        self.beam_ratio, self.bin_ratio, self.first = beam_ratio, bin_ratio, first
+        self.beams, self.key, self.ring = beams, key, ring
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Thin ``results[key]``."""
         points = results[self.key]
-        inverse = np.linalg.inv(augmentation_matrix(results))
-        beam = beam_indices(_moved(inverse, points).numpy(), self.beams)
-        results[self.key] = points[torch.from_numpy(beam % self.keep_every == self.first)]
+        xyz = _moved(np.linalg.inv(augmentation_matrix(results)), points).numpy()
+        beam = beam_indices(xyz, self.beams) if self.ring is None else self._rings(points)
+        kept = kept_points(xyz, beam, self.beam_ratio, self.bin_ratio, self.first)
+        results[self.key] = points[torch.from_numpy(kept)]
         return results
+
+    def _rings(self, points: BasePoints) -> np.ndarray:
+        value = _channel(points, self.ring, self.key, "ThinBeams").numpy()
+        beam = value.astype(np.int64)
+        wrong = (beam != value) | (beam < 0)
+        if wrong.any():
+            raise UserError(
+                f"value {self.ring} of a point is no beam's number, such as {value[wrong][0]:g}",
+                f"ThinBeams {self.key}",
+                "mmdet3d's LoadPointsFromMultiSweeps writes the time over nuScenes' ring: thin "
+                "before it, or leave `ring` out",
+            )
+        return beam
 
 
 @TRANSFORMS.register_module()
@@ -142,12 +170,7 @@ class SelectPoints(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Filter ``results[key]``."""
         points = results[self.key]
-        if self.channel >= points.tensor.shape[1]:
-            raise UserError(
-                f"a point has {points.tensor.shape[1]} values, there is no channel {self.channel}",
-                f"SelectPoints {self.key}",
-            )
-        value = points.tensor[:, self.channel]
+        value = _channel(points, self.channel, self.key, "SelectPoints")
         results[self.key] = points[(value >= self.low) & (value <= self.high)]
         return results
 
@@ -214,6 +237,15 @@ def _own_points(results: dict, points: BasePoints | None, transforms: list[Any])
                 "augment the whole sample before its cloud is parted",
             )
     return own["points"]
+
+
+def _channel(points: BasePoints, channel: Any, key: str, who: str) -> torch.Tensor:
+    """Return one value of each point, (N,)."""
+    count = points.tensor.shape[1]
+    if not 0 <= channel < count:
+        message = f"a point has {count} values, there is no channel {channel}"
+        raise UserError(message, f"{who} {key}")
+    return points.tensor[:, channel]
 
 
 def _moved(matrix: np.ndarray, points: BasePoints) -> torch.Tensor:

@@ -47,9 +47,7 @@ def certify(
             do not fit or have the conventions of mmdet3d before 1.0, or a metric is below its
             minimum; nothing is written then.
     """
-    register_all()
-    importlib.import_module("kd3d.evaluation.old_convention")
-    evaluators = _evaluators(config)
+    evaluators = device_evaluators(config)
     check_data(config, "test_dataloader")
     started = time.monotonic()
     metrics, old = _measure(config, checkpoint, evaluators)
@@ -75,10 +73,16 @@ def certify(
     )
 
 
-def _evaluators(config: Config) -> list[dict[str, Any]]:
-    """Return the config's evaluators that run on any device."""
+def device_evaluators(config: Config) -> list[dict[str, Any]]:
+    """Return the config's evaluators that run on any device.
+
+    Raises:
+        UserError: It has no test set, or no such evaluator.
+    """
     from mmdet3d.registry import METRICS
 
+    register_all()
+    importlib.import_module("kd3d.evaluation.old_convention")
     for key in ("test_dataloader", "test_evaluator"):
         if not config.get(key):
             raise UserError(

@@ -187,7 +187,7 @@ def make_runner(config: Config) -> SafeRunner:
 
 
 def train(config: Config, resume: bool = False) -> Path:
-    """Train a config and export the student.
+    """Train a config and export the student; one with ``stages`` by `kd3d.engine.stages`.
 
     Args:
         config: See `load_config`.
@@ -197,6 +197,10 @@ def train(config: Config, resume: bool = False) -> Path:
         ``<work_dir>/student.pth``, plain tensors with the stock detector's keys; beside it
         ``student_config.py`` with the stock model dict.
     """
+    if config.get("stages"):
+        from kd3d.engine.stages import train_stages
+
+        return train_stages(config, resume)
     config = config.copy()
     check_data(config, "train_dataloader", "val_dataloader")
     check_stores(config)

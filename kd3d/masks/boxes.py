@@ -41,11 +41,17 @@ def box_mask(
     """
     masks = []
     for sample in boxes:
-        along, across = _in_box_frame(sample, extent, shape)
-        half = sample[:, 3:5].float() / 2 + grow_m
-        inside = (along.abs() <= half[:, 0, None, None]) & (across.abs() <= half[:, 1, None, None])
-        masks.append(inside.any(0).float())
+        masks.append(inside_boxes(sample, extent, shape, grow_m).any(0).float())
     return torch.stack(masks).unsqueeze(1)
+
+
+def inside_boxes(
+    boxes: Tensor, extent: Extent, shape: tuple[int, int], grow_m: float = 0.0
+) -> Tensor:
+    """Return whether each cell's centre lies in each rotated box: (N, H, W) of (N, >=7) boxes."""
+    along, across = in_box_frame(boxes, extent, shape)
+    half = boxes[:, 3:5].float() / 2 + grow_m
+    return (along.abs() <= half[:, 0, None, None]) & (across.abs() <= half[:, 1, None, None])
 
 
 def gaussian_mask(
@@ -174,7 +180,7 @@ def gaussian_radius(length: Tensor, width: Tensor, min_overlap: float) -> Tensor
     return torch.minimum(torch.minimum(both_corners, shrunk), grown)
 
 
-def _in_box_frame(boxes: Tensor, extent: Extent, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def in_box_frame(boxes: Tensor, extent: Extent, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return each cell's offset along and across each box, (N, H, W), in metres."""
     x, y = cell_centres(extent, shape, boxes.device)
     boxes = boxes.float()

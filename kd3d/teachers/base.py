@@ -12,7 +12,7 @@ from kd3d.core.context import Context
 from kd3d.core.probe import probe
 from kd3d.core.run import run_teacher
 from kd3d.core.spec import FeatureSpec
-from kd3d.core.taps import BOXES, TapSet
+from kd3d.core.taps import TapSet
 from kd3d.models.source import build_detector, preprocessor_config
 
 
@@ -118,13 +118,11 @@ class ModelTeacher(Teacher):
         return {self.name: preprocessor_config(self.config)}
 
     def tap(self, names: Iterable[str]) -> dict[str, FeatureSpec]:
-        """Register the taps; ``boxes`` are the decoded detections."""
+        """Register the taps."""
         self.wanted = tuple(dict.fromkeys(names))
         self.taps = TapSet(self.model, self.wanted, stop=True)
         if self.wanted:
             probe(self.model, self.taps)
-        if BOXES in self.taps.specs:
-            self.taps.specs[BOXES] = FeatureSpec(7, "boxes")
         return self.taps.specs
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kd3d.core.context import Context
 from kd3d.core.registry import TEACHERS, build
 from kd3d.core.spec import FeatureSpec
-from kd3d.core.taps import BOXES
+from kd3d.core.taps import DECODED
 from kd3d.errors import UserError, did_you_mean
 from kd3d.losses.logit.ensemble import (
     confidence_weights,
@@ -98,7 +98,7 @@ class Ensemble(Teacher):
     def _common(self, tap: str, specs: dict[str, dict[str, FeatureSpec]]) -> FeatureSpec:
         found = {member: each[tap] for member, each in specs.items()}
         first = next(iter(found.values()))
-        if tap == BOXES or any(spec != first for spec in found.values()):
+        if tap in DECODED or any(spec != first for spec in found.values()):
             shown = "; ".join(f"{member} has {spec}" for member, spec in found.items())
             raise UserError(
                 f"{tap} has no mean ({shown})",

@@ -310,7 +310,7 @@ def test_from_files_to_the_losses_of_three_kinds_of_models(tmp_path):
         dict(type="GlobalRotScaleTrans", rot_range=[0.1, 0.2], scale_ratio_range=[1.02, 1.05]),
         dict(type="ObjectRangeFilter", point_cloud_range=toy.RANGE),
         dict(type="SplitPoints", key="points_dense", transforms=[within]),
-        dict(type="ThinBeams", beams=32, keep_every=2),
+        dict(type="ThinBeams", beams=32, beam_ratio=2),
         within,
         dict(
             type="PackBranches",

@@ -199,12 +199,34 @@ def test_beams_are_found_and_thinned_alike_under_every_augmentation():
         results["points"] = LiDARPoints(
             np.column_stack([xyz, ring]).astype(np.float32), points_dim=4
         )
-        thin = [*order, dict(type="ThinBeams", beams=16, keep_every=4, first=1)]
+        thin = [*order, dict(type="ThinBeams", beams=16, beam_ratio=4, first=1)]
         left = run(thin, results)["points"].tensor
         assert len(left) == 800
         assert set(left[:, 3].tolist()) == {1.0, 5.0, 9.0, 13.0}
-    with pytest.raises(UserError, match="keep_every=0"):
-        TRANSFORMS.build(dict(type="ThinBeams", keep_every=0))
+    with pytest.raises(UserError, match="beam_ratio=0"):
+        TRANSFORMS.build(dict(type="ThinBeams", beam_ratio=0))
+    with pytest.raises(UserError, match="bin_ratio=0"):
+        TRANSFORMS.build(dict(type="ThinBeams", bin_ratio=0))
+
+
+def test_beams_are_thinned_by_the_ring_where_there_is_one():
+    xyz, ring = ringed(np.linspace(-0.4, 0.1, 16))
+    for order in ORDERS[:4]:
+        left = {}
+        for name, source in (("ring", dict(ring=3)), ("found", dict(beams=16))):
+            _, results = scene()
+            cloud = np.column_stack([xyz, ring]).astype(np.float32)
+            results["points"] = LiDARPoints(cloud, points_dim=4)
+            thin = dict(type="ThinBeams", beam_ratio=4, bin_ratio=2, first=2, **source)
+            left[name] = run([*order, thin], results)["points"].tensor
+        assert len(left["ring"]) == 400
+        assert torch.equal(left["ring"], left["found"])
+    _, results = scene()
+    results["points"].tensor[:, 3] = 0.05  # the time that a loader of sweeps writes there
+    with pytest.raises(UserError, match=r"no beam's number, such as 0\.05"):
+        run([dict(type="ThinBeams", ring=3)], results)
+    with pytest.raises(UserError, match="no channel 4"):
+        run([dict(type="ThinBeams", ring=4)], scene()[1])
 
 
 def test_split_cloud_keeps_the_scene_and_its_own_filters():
@@ -271,7 +293,7 @@ def test_pasted_objects_reach_both_clouds(tmp_path):
     data.pipeline = [
         *data.pipeline[:-1],
         dict(type="SplitPoints", key="points_dense"),
-        dict(type="ThinBeams", beams=32, keep_every=2),
+        dict(type="ThinBeams", beams=32, beam_ratio=2),
         dict(type="PackBranches", keys=keys),
     ]
     with DATASETS.switch_scope_and_registry("mmdet3d") as registry:

@@ -74,11 +74,11 @@ def test_features_equal_the_authors_code(name):
     term = kind("feature", "student:bev", "teacher:bev", official_parity=True, **options)
     student, teacher = data["student_feature"].requires_grad_(), data["teacher_feature"]
     head = [[{"heatmap": data["teacher_hm"]}]]
-    term.beside_specs = {tap: spec_of(data["teacher_hm"], "center_head") for tap in term.beside}
+    term.further_specs = {a: spec_of(data["teacher_hm"], "center_head") for a in term.further()}
     term.build(spec_of(student), spec_of(teacher))
     if kind is ForegroundTerm:  # their map is made up, it is not that of the boxes
         term._gaussians = lambda *_: data["target_heatmap"].amax(1, keepdim=True)
-    context = Context(*objects(data), {}, 0.0, features={"teacher": {"head": head}})
+    context = Context(*objects(data), {}, 0.0, taps={"teacher:head": head})
     loss = term.weight * term(student, teacher, context)
     close(loss, data["loss"])
     loss.backward()

@@ -1,11 +1,12 @@
 """Per-position distances between two feature maps or two sets of feature rows.
 
 All take (B, C, H, W) and give (B, H, W), or take (B, N, C) and give (B, N): the channel axis is
-averaged, so that the value does not grow with the teacher's width.
+averaged, so that the value does not grow with the teacher's width (but for `euclidean`).
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,3 +42,9 @@ def smooth_l1(student: Tensor, teacher: Tensor, beta: float = 1.0) -> Tensor:
 def cosine_distance(student: Tensor, teacher: Tensor, eps: float = 1e-6) -> Tensor:
     r""":math:`1 - \frac{s \cdot t}{\max(|s| |t|, \epsilon)}`, 0 to 2; 1 where a vector is zero."""
     return 1.0 - F.cosine_similarity(student, teacher, dim=_channel_axis(student, teacher), eps=eps)
+
+
+def euclidean(student: Tensor, teacher: Tensor) -> Tensor:
+    r""":math:`\sqrt{\sum_c (s_c - t_c)^2}`, whose gradient is 0 where both are equal."""
+    axis = _channel_axis(student, teacher)
+    return torch.linalg.vector_norm(student - teacher, dim=axis)
