@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from kd3d.core import portable
+from kd3d.core.balance import scaled
 from kd3d.core.balancers import build_balance
 from kd3d.core.branches import STUDENT, BranchPreprocessor
 from kd3d.core.context import Context
@@ -43,6 +44,8 @@ class Distiller(BaseModel):
         terms: Further terms.
         branches: Model name -> {input name in the model: input name in the batch}; see
             `kd3d.core.branches.BranchPreprocessor`.
+        task_weight: Factor on the learners' own (detection) losses, 0 or more; methods that mix
+            both sides convexly set it below 1.
         guard: Skips steps that are not finite, ``dict(max_in_row=10)``; see
             `kd3d.core.guard.Guard`. False: off.
         balance: None: the weights as they are; ``"auto"`` or ``dict(type="GradientRatio" |
@@ -68,6 +71,7 @@ class Distiller(BaseModel):
         method: dict | list[dict] | None = None,
         terms: list[dict] | None = None,
         branches: dict[str, dict[str, str]] | None = None,
+        task_weight: float = 1.0,
         guard: dict[str, Any] | bool = True,
         balance: str | dict[str, Any] | None = None,
         data_preprocessor: None = None,
@@ -77,7 +81,10 @@ class Distiller(BaseModel):
 
         if data_preprocessor is not None or init_cfg is not None:
             raise UserError("each model brings its own", "model.data_preprocessor, model.init_cfg")
+        if not 0 <= task_weight < float("inf"):
+            raise UserError(f"it is {task_weight}", "model.task_weight", "0 or a positive number")
         super().__init__()
+        self.task_weight = task_weight
         self.student: Any = build_detector(student, where="model.student")
         object.__setattr__(self, "teachers", {})
         portable.install(self)
@@ -127,7 +134,7 @@ class Distiller(BaseModel):
         self.terms = nn.ModuleDict({term.name: term for term in terms})
         wanted: dict[str, list[str]] = {name: [] for name in [*self.learners, *self.teachers]}
         for term in terms:
-            wanted[term.student_branch].append(term.student_tap)
+            wanted[term.student_branch] += [term.student_tap, *term.watches]
             wanted[term.teacher_branch].append(term.teacher_tap)
         self.taps: dict[str, TapSet] = {}
         specs = {}
@@ -140,6 +147,7 @@ class Distiller(BaseModel):
             if not teacher.trains:
                 specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
         for term in terms:
+            term.watched_specs = {tap: specs[term.student_branch][tap] for tap in term.watches}
             term.build(
                 specs[term.student_branch][term.student_tap],
                 specs[term.teacher_branch][term.teacher_tap],
@@ -188,7 +196,8 @@ class Distiller(BaseModel):
         for name, model in self.learners.items():
             if name in self.turn:
                 self.taps[name].arm()
-                tasks[name] = model(inputs[name], data_samples[name], mode="loss")
+                task = model(inputs[name], data_samples[name], mode="loss")
+                tasks[name] = self._weighted_task(task)
                 start = "task." if name == STUDENT else f"task.{name}."
                 losses |= {start + key: value for key, value in tasks[name].items()}
                 features[name] = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
@@ -204,6 +213,9 @@ class Distiller(BaseModel):
             if term.student_branch in self.turn:
                 student = features[term.student_branch][term.student_tap]
                 teacher = detached(features[term.teacher_branch][term.teacher_tap])
+                for tap in term.watches:
+                    key = f"{term.student_branch}:{tap}"
+                    context.watched[key] = detached(features[term.student_branch][tap])
                 value = term(student, teacher, context)
                 steps[name] = TermStep(value, term.weight, student, teacher, term.student_branch)
         if self.balance is not None or self.monitor is not None:
@@ -216,6 +228,12 @@ class Distiller(BaseModel):
             losses[f"kd.{name}.loss"] = step.value * step.weight
             losses[f"kd.{name}.weight"] = step.weight.detach()
         return losses
+
+    def _weighted_task(self, losses: dict[str, Any]) -> dict[str, Any]:
+        """Return a learner's losses times `task_weight`; what is no loss stays."""
+        if self.task_weight == 1:
+            return losses
+        return {k: scaled(v, self.task_weight) if "loss" in k else v for k, v in losses.items()}
 
     def _apply(self, function: Any, recurse: bool = True) -> Distiller:
         """Move the teachers along, although they are not on the module tree."""

@@ -37,10 +37,15 @@ class Term(nn.Module):
     Attributes:
         weighs_samples: Whether `distance` respects `sample_weight`; where it does not, a teacher
             that weighs its samples is refused.
+        watches: Further taps of the student, which steer where the term looks but carry no
+            gradient; see `watched`.
+        watched_specs: Tap of `watches` -> its spec; set before `build`.
     """
 
     weight: Tensor
     weighs_samples = False
+    watches: tuple[str, ...] = ()
+    watched_specs: dict[str, FeatureSpec]
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0
@@ -76,6 +81,10 @@ class Term(nn.Module):
     def sample_weight(self, context: Context) -> Tensor | None:
         """Return the (B,) weights that the teacher gave its samples, or None."""
         return context.sample_weights.get(f"{self.teacher_branch}:{self.teacher_tap}")
+
+    def watched(self, context: Context, tap: str) -> Any:
+        """Return the value of a tap of `watches` in this batch, in float32 and without graph."""
+        return _as_float(context.watched[f"{self.student_branch}:{tap}"])
 
     def forward(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return the unweighted scalar; always in float32.
