@@ -50,5 +50,7 @@ class Context:
             boxes.append(values[:, :7])
             labels.append(truth.labels_3d)
             moves = values.shape[1] >= 9
-            velocities.append(values[:, 7:9].nan_to_num() if moves else torch.zeros_like(values[:, :2]))
+            velocities.append(
+                values[:, 7:9].nan_to_num() if moves else torch.zeros_like(values[:, :2])
+            )
         return cls(boxes, labels, inputs, progress, velocities=velocities)
