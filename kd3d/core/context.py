@@ -49,8 +49,6 @@ class Context:
             values = truth.bboxes_3d.tensor
             boxes.append(values[:, :7])
             labels.append(truth.labels_3d)
-            moves = values.shape[1] >= 9
-            velocities.append(
-                values[:, 7:9].nan_to_num() if moves else torch.zeros_like(values[:, :2])
-            )
+            known = values[:, 7:9] if values.shape[1] >= 9 else torch.zeros_like(values[:, :2])
+            velocities.append(known.nan_to_num())
         return cls(boxes, labels, inputs, progress, velocities=velocities)

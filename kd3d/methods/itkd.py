@@ -27,8 +27,8 @@ CARD = MethodCard(
     "distillation for 3D object detection",
     venue="CVPR 2023",
     paper="arXiv:2205.15531",
-    idea="One channel-wise auto-encoder compresses both BEV maps; the opened teacher must look like "
-    "the student and the opened student like the teacher, and heads must agree in how their "
+    idea="One channel-wise auto-encoder compresses both BEV maps; the opened teacher must look "
+    "like the student and the opened student like the teacher, and heads must agree in how their "
     "channels attend to each other at objects.",
     equation="L = |u(U(D(u(s)))) - t| + |U(D(t)) - s| + |D(u(s)) - D(t)| + P(objects) + "
     "|A(head_s) - A(head_t)|, A(X) = X softmax(X^T X / sqrt(n))",

@@ -51,7 +51,8 @@ CARD = MethodCard(
         "cell of the student is active alone, here 0",
         "AFD: the student's activity is a trained 1x1 projection; the authors' is the sum over "
         "its channels",
-        "weights 1 and 2.5 suit these means; the authors' are 5 and 25, shared by two levels each",
+        "weights 1 and 1 suit these means, not tuned; the authors' are 5 and 25, shared by two "
+        "levels each",
         "official_parity=True: raw maps, sums over channels above 0, the authors' sums and weights",
     ),
     zero_when_equal=False,
@@ -76,7 +77,7 @@ def radardistill(
         teacher: The teacher's name.
         low: Weight (or schedule) of each low-level term; None: 1 over the number of levels,
             published 5 over it.
-        high: Weight of each high-level term; None: 2.5 over the number of levels, published 25.
+        high: Weight of each high-level term; None: 1 over the number of levels, published 25.
         low_taps: Taps of both models for the low levels, such as the output of a sparse encoder
             (``bev_in``, with ``threshold=0``).
         high_taps: Taps of both models for the high levels; the student's needs a head.
@@ -87,7 +88,7 @@ def radardistill(
     """
     active = activation or ("sum" if official_parity else "magnitude")
     low_options: dict[str, Any] = dict(activation=active, threshold=threshold)
-    usual = (5.0, 25.0) if official_parity else (1.0, 2.5)
+    usual = (5.0, 25.0) if official_parity else (1.0, 1.0)
     levels = [
         ("ActivityTerm", "afd", low_taps, low, usual[0], low_options),
         ("ProposalTerm", "pfd", high_taps, high, usual[1], {}),

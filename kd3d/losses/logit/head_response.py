@@ -65,9 +65,9 @@ def center_boxes(
         maps: The box maps that are compared; with ``vel`` both heads must have it.
 
     Returns:
-        Sum over the box channels (8 without ``vel``), averaged over the cells by their scores' weights: with
-        `sum_classes` the plain mean over cells of score x loss as in the authors' code, else the
-        score-weighted mean. 0, attached to the graph, where no cell is confident.
+        Sum over the box channels (8 without ``vel``), averaged over the cells by their scores'
+        weights: with `sum_classes` the plain mean over cells of score x loss as in the authors'
+        code, else the score-weighted mean. 0, attached to the graph, where no cell is confident.
     """
     scores = teacher["heatmap"].sigmoid()
     score = scores.sum(1) if sum_classes else scores.amax(1)  # (B, H, W)
