@@ -58,7 +58,8 @@ CARD = MethodCard(
         "code in float32 the student's scores pass the sigmoid twice",
         "weights 10, 2, 1 and 1 with boxes 0.25 suit these means, not tuned; the authors' are 100, "
         "10, 0.25 and 1 with boxes 40",
-        "between online peers without CSRD (weights=dict(csrd=None)), whose two sides have other taps",
+        "not between online peers, since the two sides of CSRD have other taps; the rest holds "
+        "there with weights=dict(csrd=None)",
         "a sample without objects gives 0; the authors' code stops there",
         "official_parity=True: all of the authors' forms; half_precision=True their float16 path, "
         "in which scores are squashed once",
