@@ -1,4 +1,4 @@
-"""Feature vectors at the centres of objects, and at a grid of points in their boxes."""
+"""Feature vectors of objects: at their centres, at a grid of points in them, or whole cells."""
 
 from __future__ import annotations
 
@@ -54,3 +54,24 @@ def box_points(boxes: Tensor, points: int) -> Tensor:
     cosine, sine = boxes[:, 6:7].cos(), boxes[:, 6:7].sin()
     turned = torch.stack([x * cosine - y * sine, x * sine + y * cosine], -1)
     return turned + boxes[:, None, :2]
+
+
+def rows_at(feature: Tensor, cells: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Read whole cells, padded to the largest number of a sample.
+
+    Args:
+        feature: (B, C, M), M cells.
+        cells: A sample's (N_b,) indices into M, one entry a sample.
+
+    Returns:
+        Rows (B, N, C) with N = max(1, max N_b), zeros where a sample has fewer (attached to the
+        feature); weights (B, N) of 1 for a row and 0 for padding.
+    """
+    slots = max(1, *(len(sample) for sample in cells))
+    index = torch.zeros((len(feature), slots), dtype=torch.long, device=feature.device)
+    weight = feature.new_zeros(index.shape)
+    for i, sample in enumerate(cells):
+        index[i, : len(sample)] = sample
+        weight[i, : len(sample)] = 1.0
+    rows = feature.gather(2, index[:, None].expand(-1, feature.shape[1], -1)).transpose(1, 2)
+    return rows * weight[..., None], weight

@@ -127,7 +127,8 @@ def tap_entry(spec: FeatureSpec, reads: dict[str, Any] | None, skeleton: Any) ->
     """Return what a manifest says of a tap: its spec, what of it is stored, and its nesting."""
     layout = "foreground" if reads and "mask" in reads else spec.layout
     entry = {"channels": spec.channels, "layout": layout, "reads": reads, "skeleton": skeleton}
-    return entry | {"shape": spec.shape and list(spec.shape), "extent_m": _listed(spec.extent_m)}
+    entry |= {"shape": spec.shape and list(spec.shape), "extent_m": _listed(spec.extent_m)}
+    return entry | {"maps": spec.maps}
 
 
 def tap_spec(entry: dict[str, Any]) -> FeatureSpec:
@@ -135,8 +136,10 @@ def tap_spec(entry: dict[str, Any]) -> FeatureSpec:
     shape = entry["shape"] and tuple(entry["shape"])
     extent = entry["extent_m"] and tuple(entry["extent_m"])
     if entry["layout"] == "foreground":
-        return ForegroundSpec(entry["channels"], "foreground", shape, extent, entry["reads"])
-    return FeatureSpec(entry["channels"], entry["layout"], shape, extent)
+        reads = entry["reads"]
+        return ForegroundSpec(entry["channels"], "foreground", shape, extent, reads=reads)
+    maps = tuple(tuple((name, count) for name, count in part) for part in entry.get("maps", ()))
+    return FeatureSpec(entry["channels"], entry["layout"], shape, extent, maps)
 
 
 def refuse_difference(stored: dict[str, Any], wanted: dict[str, Any], url: str) -> None:

@@ -66,7 +66,7 @@ class Balance(nn.Module):
         factors = dict(zip(self.names, self.factors().unbind()))
         for key, value in losses.items():
             if key.startswith("task.") and "loss" in key:
-                losses[key] = _scaled(value, factors["task"])
+                losses[key] = scaled(value, factors["task"])
         for learner, value in tasks.items():
             tasks[learner] = value * factors["task"]
         losses["balance.task"] = factors["task"].detach()
@@ -94,7 +94,8 @@ class Balance(nn.Module):
         return torch.stack([value.detach().float() for value in values])
 
 
-def _scaled(value: Any, factor: Tensor) -> Any:
+def scaled(value: Any, factor: float | Tensor) -> Any:
+    """Return a loss, or each of a list of losses, times a factor."""
     if isinstance(value, (list, tuple)):
         return [item * factor for item in value]
     return value * factor

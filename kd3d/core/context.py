@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd3d.core.labels import Joined, truth_of
+from kd3d.core.labels import Joined, truth_of, velocities_of
 
 
 @dataclass
@@ -27,6 +27,8 @@ class Context:
             joined the ground truth (see `kd3d.core.labels`).
         taps: Address -> value of the further taps of the term at hand (see `Term.further`); those
             of its teacher are detached.
+        velocities: A sample's (N, 2) velocities vx, vy of the boxes in metres a second, along the
+            LiDAR frame's axes; 0 where the data have none or it is unknown. Empty: none at all.
     """
 
     boxes: list[Tensor]
@@ -36,20 +38,22 @@ class Context:
     sample_weights: dict[str, Tensor] = field(default_factory=dict)
     joined: dict[str, Joined] = field(default_factory=dict)
     taps: dict[str, Any] = field(default_factory=dict)
+    velocities: list[Tensor] = field(default_factory=list)
 
     @classmethod
     def from_batch(cls, inputs: dict[str, dict], samples: list[Any], progress: float) -> Context:
         """Read the ground truth from the student's data samples."""
-        boxes, labels = [], []
+        boxes, labels, velocities = [], [], []
         for sample in samples:
             truth = truth_of(sample)
             if truth is None:
                 truth = torch.zeros(0, 7), torch.zeros(0, dtype=torch.long)
             boxes.append(truth[0][:, :7])
             labels.append(truth[1])
-        return cls(boxes, labels, inputs, progress)
+            velocities.append(velocities_of(truth[0]))
+        return cls(boxes, labels, inputs, progress, velocities=velocities)
 
     def as_trained(self, learner: str) -> Context:
         """Return this context with the labels that a learner's detection loss sees."""
         joined = self.joined[learner]
-        return replace(self, boxes=joined.boxes, labels=joined.labels)
+        return replace(self, boxes=joined.boxes, labels=joined.labels, velocities=joined.velocities)

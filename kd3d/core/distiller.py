@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from kd3d.core import portable
+from kd3d.core.balance import scaled
 from kd3d.core.balancers import build_balance
 from kd3d.core.branches import STUDENT, BranchPreprocessor
 from kd3d.core.context import Context
@@ -54,6 +55,8 @@ class Distiller(BaseModel):
             config of `kd3d.core.labels.TeacherLabels` or a list; they join one after the other.
         branches: Model name -> {input name in the model: input name in the batch}; see
             `kd3d.core.branches.BranchPreprocessor`.
+        task_weight: Factor on the learners' own (detection) losses, 0 or more; methods that mix
+            both sides convexly set it below 1.
         guard: Skips steps that are not finite, ``dict(max_in_row=10)``; see
             `kd3d.core.guard.Guard`. False: off.
         balance: None: the weights as they are; ``"auto"`` or ``dict(type="GradientRatio" |
@@ -80,6 +83,7 @@ class Distiller(BaseModel):
         terms: Some = None,
         labels: Some = None,
         branches: dict[str, dict[str, str]] | None = None,
+        task_weight: float = 1.0,
         guard: dict[str, Any] | bool = True,
         balance: str | dict[str, Any] | None = None,
         data_preprocessor: None = None,
@@ -89,7 +93,10 @@ class Distiller(BaseModel):
 
         if data_preprocessor is not None or init_cfg is not None:
             raise UserError("each model brings its own", "model.data_preprocessor, model.init_cfg")
+        if not 0 <= task_weight < float("inf"):
+            raise UserError(f"it is {task_weight}", "model.task_weight", "0 or a positive number")
         super().__init__()
+        self.task_weight = task_weight
         self.student: Any = build_detector(student, where="model.student")
         object.__setattr__(self, "teachers", {})
         portable.install(self)
@@ -212,7 +219,8 @@ class Distiller(BaseModel):
                 samples = self._join_labels(name, data_samples[name], features, context, losses)
                 self.taps[name].arm()
                 with only_labelled(model, samples, f"model.{name}"):
-                    tasks[name] = model(inputs[name], samples, mode="loss")
+                    task = model(inputs[name], samples, mode="loss")
+                tasks[name] = self._weighted_task(task)
                 start = "task." if name == STUDENT else f"task.{name}."
                 losses |= {start + key: value for key, value in tasks[name].items()}
                 values = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
@@ -260,6 +268,12 @@ class Distiller(BaseModel):
                 count = joined.boxes[0].new_tensor(joined.added, dtype=torch.float32)
                 losses[f"kd.{source.name}.boxes"] = count.mean()
         return samples
+
+    def _weighted_task(self, losses: dict[str, Any]) -> dict[str, Any]:
+        """Return a learner's losses times `task_weight`; what is no loss stays."""
+        if self.task_weight == 1:
+            return losses
+        return {k: scaled(v, self.task_weight) if "loss" in k else v for k, v in losses.items()}
 
     def _apply(self, function: Any, recurse: bool = True) -> Distiller:
         """Move the teachers along, although they are not on the module tree."""

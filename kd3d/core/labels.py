@@ -29,12 +29,14 @@ class Joined:
         samples: New data samples whose ``gt_instances_3d`` are the joined boxes.
         boxes: A sample's (N, 7) boxes.
         labels: A sample's (N,) classes.
+        velocities: A sample's (N, 2) velocities in metres a second, 0 where unknown.
         added: Teacher boxes among them, a number a sample.
     """
 
     samples: list[Any]
     boxes: list[Tensor]
     labels: list[Tensor]
+    velocities: list[Tensor]
     added: list[int]
 
 
@@ -115,7 +117,7 @@ class TeacherLabels:
             UserError: A class without a threshold, or ground truth with more than boxes and
                 classes, which the teacher cannot give.
         """
-        made = Joined([], [], [], [])
+        made = Joined([], [], [], [], [])
         for sample, one in zip(samples, found):
             truth = truth_of(sample)
             boxes, labels = self._chosen(one)
@@ -128,6 +130,7 @@ class TeacherLabels:
             made.samples.append(_relabelled(sample, boxes, labels, f"labels {self.name}"))
             made.boxes.append(boxes[:, :7])
             made.labels.append(labels)
+            made.velocities.append(velocities_of(boxes))
             made.added.append(added)
         return made
 
@@ -188,6 +191,13 @@ def truth_of(sample: Any) -> tuple[Tensor, Tensor] | None:
     if truth is None or "bboxes_3d" not in truth or not sample.metainfo.get(FLAG, True):
         return None
     return truth.bboxes_3d.tensor, truth.labels_3d
+
+
+def velocities_of(boxes: Tensor) -> Tensor:
+    """Return the (N, 2) velocities in boxes (N, 7 or 9), 0 where they have none or it is NaN."""
+    if boxes.shape[1] < 9:
+        return torch.zeros_like(boxes[:, :2])
+    return boxes[:, 7:9].nan_to_num()
 
 
 def box_size(model: Any) -> int | None:

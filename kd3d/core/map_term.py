@@ -96,3 +96,28 @@ class MapTerm(Term):
         if mask is not None:
             mask = mask.expand(len(value), *mask.shape[1:])
         return masked_mean(value, mask)
+
+
+class BevTerm(MapTerm):
+    """A term on two bird's-eye-view maps whose published form reads raw maps.
+
+    Args:
+        *sides: See `MapTerm`.
+        official_parity: The teacher is not standardised, and the student projected only where the
+            numbers of channels differ; else it always is (unless the term takes any width).
+        **options: See `MapTerm`.
+    """
+
+    def __init__(self, *sides: Any, official_parity: bool = False, **options: Any) -> None:
+        if not self.any_width:
+            options.setdefault("normalise_teacher", not official_parity)
+            projection = "auto" if official_parity else "always"
+            options["adapter"] = {"projection": projection} | (options.get("adapter") or {})
+        super().__init__(*sides, **options)
+        self.official = official_parity
+
+    def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        """Build the adapter; refuse a student without a place in metres."""
+        super().build(student, teacher)
+        if not student.is_bev:
+            raise UserError(f"the student has {student}", f"term {self.name}", "tap a BEV map")

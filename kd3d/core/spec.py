@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from kd3d.errors import UserError
 
 Extent = tuple[float, float, float, float]
+HeadMaps = tuple[tuple[tuple[str, int], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,15 @@ class FeatureSpec:
         shape: (H, W) of a map, else None.
         extent_m: (x_min, y_min, x_max, y_max) that a bird's-eye-view map covers, H along y and W
             along x; None where it has no metric extent (images, rows).
+        maps: Names and channels of a head's maps: a centre head's task by task, an anchor head's
+            (``scores``, ``boxes``, ``directions``) level by level; empty for everything else.
     """
 
     channels: int
     layout: str
     shape: tuple[int, int] | None = None
     extent_m: Extent | None = None
+    maps: HeadMaps = ()
 
     @property
     def cell_m(self) -> tuple[float, float] | None:
@@ -98,11 +103,24 @@ def _describe_head(value: object, grid: tuple[Extent, tuple[int, int]] | None) -
     except (TypeError, IndexError, KeyError):
         return FeatureSpec(0, "other")
     layout = "center_head" if isinstance(first, dict) else "anchor_head"
+    maps = _head_maps(value, layout)
     first = first.get("heatmap") if isinstance(first, dict) else first
     if not isinstance(first, Tensor) or first.dim() != 4:
         return FeatureSpec(0, "other")
     shape = (int(first.shape[2]), int(first.shape[3]))
-    return FeatureSpec(int(first.shape[1]), layout, shape, _map_extent(grid, shape))
+    return FeatureSpec(int(first.shape[1]), layout, shape, _map_extent(grid, shape), maps)
+
+
+def _head_maps(head: Any, layout: str) -> HeadMaps:
+    """Return names and channels of the maps of raw head outputs; see `FeatureSpec`."""
+    if layout == "center_head":
+        named = [task[0].items() for task in head]
+    else:
+        named = [zip(("scores", "boxes", "directions"), level) for level in zip(*head)]
+    return tuple(
+        tuple((name, int(m.shape[1])) for name, m in group if isinstance(m, Tensor))
+        for group in named
+    )
 
 
 def _map_extent(

@@ -12,6 +12,7 @@ from kd3d.core.head_term import HeadTerm
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.errors import UserError
 from kd3d.losses.logit.head_response import (
+    BOX_MAPS,
     anchor_response,
     anchor_rows,
     center_boxes,
@@ -88,6 +89,7 @@ class ResponseTerm(HeadTerm):
     """Distance between the raw outputs of two heads of one kind; see `response`."""
 
     weighs_samples = False  # one normaliser serves the whole batch
+    maps: tuple[str, ...] = BOX_MAPS
 
     def __init__(
         self,
@@ -114,18 +116,23 @@ class ResponseTerm(HeadTerm):
     def _center(self, student: list[list[dict]], teacher: list[list[dict]]) -> Tensor:
         if len(student) != len(teacher):
             raise UserError(f"{len(student)} tasks against {len(teacher)}", f"term {self.name}")
-        low = 0.1 if self.confident is None else self.confident
         total = student[0][0]["heatmap"].new_zeros(())
-        for (ours,), (theirs,) in zip(student, teacher):
+        for index, ((ours,), (theirs,)) in enumerate(zip(student, teacher)):
             heat = self._aligned(ours["heatmap"], theirs["heatmap"])
-            if self.official:
-                total = total + center_scores(ours["heatmap"], heat, confident=0.3, clamp=1e-4)
-                total = total + 4.0 * center_boxes(ours, theirs, sum_classes=True)
-                continue
-            total = total + center_scores(ours["heatmap"], heat, confident=low)
-            if self.boxes:
-                total = total + self.box_weight * center_boxes(ours, theirs, confident=low)
+            total = total + self._task(index, ours, theirs, heat)
         return total
+
+    def _task(self, index: int, ours: dict, theirs: dict, heat: Tensor) -> Tensor:
+        """Return a task's value; `heat` is the teacher's heat map on the student's cells."""
+        if self.official:
+            scores = center_scores(ours["heatmap"], heat, confident=0.3, clamp=1e-4)
+            return scores + 4.0 * center_boxes(ours, theirs, sum_classes=True)
+        low = 0.1 if self.confident is None else self.confident
+        scores = center_scores(ours["heatmap"], heat, confident=low)
+        if not self.boxes:
+            return scores
+        boxes = center_boxes(ours, theirs, confident=low, maps=self.maps)
+        return scores + self.box_weight * boxes
 
     def _aligned(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.resample is not None:

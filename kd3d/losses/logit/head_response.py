@@ -7,6 +7,8 @@ teacher is confident.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,6 +53,7 @@ def center_boxes(
     teacher: dict[str, Tensor],
     confident: float = 0.1,
     sum_classes: bool = False,
+    maps: Sequence[str] = BOX_MAPS,
 ) -> Tensor:
     r"""Smooth L1 of the box maps at confident cells, weighted by the teacher's score.
 
@@ -59,17 +62,18 @@ def center_boxes(
         teacher: The same.
         confident: Cells whose teacher score is above this take part.
         sum_classes: Score = sum over classes (the authors) instead of the maximum.
+        maps: The box maps that are compared; with ``vel`` both heads must have it.
 
     Returns:
-        Sum over the 8 box channels, averaged over the cells by their scores' weights: with
-        `sum_classes` the plain mean over cells of score x loss as in the authors' code, else the
-        score-weighted mean. 0, attached to the graph, where no cell is confident.
+        Sum over the box channels (8 without ``vel``), averaged over the cells by their scores'
+        weights: with `sum_classes` the plain mean over cells of score x loss as in the authors'
+        code, else the score-weighted mean. 0, attached to the graph, where no cell is confident.
     """
     scores = teacher["heatmap"].sigmoid()
     score = scores.sum(1) if sum_classes else scores.amax(1)  # (B, H, W)
     difference = F.smooth_l1_loss(
-        torch.cat([student[k] for k in BOX_MAPS], 1),
-        torch.cat([teacher[k] for k in BOX_MAPS], 1),
+        torch.cat([student[k] for k in maps], 1),
+        torch.cat([teacher[k] for k in maps], 1),
         reduction="none",
     ).sum(1)
     chosen = (score > confident).float()

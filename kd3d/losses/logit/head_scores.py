@@ -17,6 +17,20 @@ def anchors_per_cell(head: Any, level: int = 0) -> int:
     return boxes.shape[1] // 7 if directions is None else directions.shape[1] // 2
 
 
+def mean_logit_scores(head: Any) -> Tensor:
+    """Return (B, 1, H, W): the sigmoid of a task's mean logit over classes, averaged over tasks.
+
+    The target of CRKD's code, of low contrast where tasks have several classes; L. Zhao, J. Song,
+    K. A. Skinner, "CRKD: Enhanced camera-radar object detection with cross-modality knowledge
+    distillation", CVPR 2024.
+
+    Args:
+        head: CenterHead's tasks of one dict each.
+    """
+    scores = [task[0]["heatmap"].mean(1, keepdim=True).sigmoid() for task in head]
+    return torch.stack(scores).mean(0)
+
+
 def class_scores(head: Any, layout: str) -> Tensor:
     """Return (B, K, H, W) class probabilities of raw head outputs, K in label order.
 
