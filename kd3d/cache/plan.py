@@ -21,6 +21,7 @@ from kd3d.errors import UserError
 
 MOVABLE = ("map", "center_head", "boxes")
 CACHED = "Cached"
+UNORDERED = ("rows", "boxes", "other")  # cannot be stored as one of several taps
 
 
 @dataclass
@@ -217,7 +218,15 @@ def make_plan(config: Any, distiller: Any, name: str) -> Plan:
 def _reads(distiller: Any, name: str, mode: str) -> dict[str, dict[str, Any] | None]:
     """Return what of each tap suffices for all terms that read it."""
     wanted: dict[str, list[dict[str, Any] | None]] = {}
+    specs = distiller.teachers[name].taps.specs
     for term in readers(distiller, name):
+        spec = specs[term.teacher_tap]
+        if term.needs_detector or any(s.layout in UNORDERED for s in spec.each if s is not spec):
+            raise UserError(
+                f"term {term.name} reads what cannot be stored: {spec}",
+                f"teacher {name}",
+                "give it a live teacher, type='Frozen'",
+            )
         wanted.setdefault(term.teacher_tap, []).append(term.reads())
     if not wanted:
         raise UserError("no term reads this teacher", f"teacher {name}", "name it in a method")

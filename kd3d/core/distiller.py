@@ -140,6 +140,7 @@ class Distiller(BaseModel):
             if not teacher.trains:
                 specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
         for term in terms:
+            term.attach(self.teachers.get(term.teacher_branch))
             term.build(
                 specs[term.student_branch][term.student_tap],
                 specs[term.teacher_branch][term.teacher_tap],

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kd3d.adapters.objects import object_rows
 from kd3d.core.context import Context
-from kd3d.core.spec import FeatureSpec
+from kd3d.core.spec import FeatureSpec, levels_of
 from kd3d.core.term import Term
 from kd3d.errors import UserError
 from kd3d.losses.reduce import masked_mean
@@ -30,6 +30,7 @@ class ObjectTerm(Term):
     """
 
     fewest = 2  # objects that a relation needs
+    several = False  # whether it takes several maps of each model
 
     def __init__(
         self,
@@ -46,7 +47,8 @@ class ObjectTerm(Term):
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Refuse what is no BEV map."""
-        for spec in (student, teacher):
+        both = (student, teacher)
+        for spec in [one for side in both for one in (side.each if self.several else (side,))]:
             if spec.layout != "map" or not spec.is_bev:
                 raise UserError(
                     f"objects are looked up in BEV maps: the student has {student}, the teacher "
@@ -54,28 +56,41 @@ class ObjectTerm(Term):
                     f"term {self.name}",
                     "tap bev",
                 )
-        self.specs = (student, teacher)
+        self.specs = both
 
-    def rows(self, student: Tensor, teacher: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in both maps."""
+    def rows(
+        self, student: Tensor | list[Tensor], teacher: Tensor | list[Tensor], context: Context
+    ) -> tuple[Any, Any]:
+        """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in all maps.
+
+        Args:
+            student: A map (B, C_s, H, W), or several.
+            teacher: A map, or several.
+            context: The batch.
+
+        Returns:
+            Those of the student and of the teacher; of several maps, a list each.
+        """
+        sides = (student, teacher)
+        maps = [one for side in sides for one in levels_of(side)]
+        specs = [one for spec in self.specs for one in spec.each]
         centres = []
         for boxes in context.boxes:
-            points = boxes[:, :2].to(student)
+            points = boxes[:, :2].to(maps[0])
             keep = torch.ones(len(points), dtype=torch.bool, device=points.device)
-            for spec in self.specs:
+            for spec in specs:
                 assert spec.extent_m is not None
                 keep &= (points >= points.new_tensor(spec.extent_m[:2])).all(1)
                 keep &= (points <= points.new_tensor(spec.extent_m[2:])).all(1)
             centres.append(points[keep])
-        ours, theirs = (
-            object_rows(feature, centres, spec.extent_m)  # type: ignore[arg-type]
-            for feature, spec in zip((student, teacher), self.specs)
-        )
-        count = len(ours)
+        found = [object_rows(m, centres, spec.extent_m) for m, spec in zip(maps, specs)]  # type: ignore[arg-type]
+        count = len(found[0])
         if count > self.objects:
-            chosen = torch.arange(self.objects, device=ours.device) * count // self.objects
-            ours, theirs = ours[chosen], theirs[chosen]
-        return ours, theirs
+            chosen = torch.arange(self.objects, device=maps[0].device) * count // self.objects
+            found = [rows[chosen] for rows in found]
+        if isinstance(student, Tensor):
+            return found[0], found[1]
+        return found[: len(student)], found[len(student) :]
 
     def relations_mean(self, value: Tensor, student: Tensor) -> Tensor:
         """Return the mean of relations over all processes.

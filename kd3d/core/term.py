@@ -37,10 +37,13 @@ class Term(nn.Module):
     Attributes:
         weighs_samples: Whether `distance` respects `sample_weight`; where it does not, a teacher
             that weighs its samples is refused.
+        needs_detector: Whether the term runs a part of the teacher itself; teachers without a
+            detector of their own (ensembles, caches) are refused.
     """
 
     weight: Tensor
     weighs_samples = False
+    needs_detector = False
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0
@@ -57,6 +60,23 @@ class Term(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Move the weight along its schedule."""
         self.weight.fill_(self.schedule(progress))
+
+    def attach(self, teacher: Any) -> None:
+        """Told once of its teacher (None: a learner teaches), before `build`.
+
+        What a term keeps of it must be the `kd3d.teachers.base.Teacher`, never its detector, which
+        would become a part of the distiller.
+
+        Raises:
+            UserError: The term needs a detector, and the teacher has none.
+        """
+        if self.needs_detector and (teacher is None or teacher.detector(self.teacher_tap) is None):
+            raise UserError(
+                "this term runs a part of the teacher's detector, and this teacher has none",
+                f"term {self.name}",
+                "read a single live teacher",
+            )
+        self.teacher = teacher
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""
