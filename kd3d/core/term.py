@@ -61,22 +61,23 @@ class Term(nn.Module):
         """Move the weight along its schedule."""
         self.weight.fill_(self.schedule(progress))
 
-    def attach(self, teacher: Any) -> None:
-        """Told once of its teacher (None: a learner teaches), before `build`.
+    def attach(self, detector: Callable[[], Any]) -> None:
+        """Told once of its teacher's detector, before `build`.
 
-        What a term keeps of it must be the `kd3d.teachers.base.Teacher`, never its detector, which
-        would become a part of the distiller.
+        Args:
+            detector: Returns the detector that alone gives the teacher's tap, or None. It is a
+                function, so that the detector becomes no part of the term or of copies of it.
 
         Raises:
             UserError: The term needs a detector, and the teacher has none.
         """
-        if self.needs_detector and (teacher is None or teacher.detector(self.teacher_tap) is None):
+        if self.needs_detector and detector() is None:
             raise UserError(
                 "this term runs a part of the teacher's detector, and this teacher has none",
                 f"term {self.name}",
                 "read a single live teacher",
             )
-        self.teacher = teacher
+        self.detector = detector
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""

@@ -190,8 +190,7 @@ class CrossHeadTerm(MimickingTerm):
         return None
 
     def _rest(self) -> HeadRest:
-        head = head_of(self.teacher.detector(self.teacher_tap))
-        return HeadRest(head, self.point, f"term {self.name}")
+        return HeadRest(head_of(self.detector()), self.point, f"term {self.name}")
 
     def distance(self, student: list, teacher: list, context: Context) -> Tensor:
         """Return the mimicking loss of the crossed predictions.
