@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from kd3d.errors import UserError
+from kd3d.losses.logit.head_response import BOX_MAPS
 
+COMPARED = ("heatmap", *BOX_MAPS)
 MID, BRANCHES = "head_mid", "head_branches"
 
 
@@ -18,7 +20,8 @@ def middle_taps(head: nn.Module | None, path: str) -> dict[str, list[str]]:
 
     ``head_mid``: a centre head's shared convolution; an anchor head has nothing but 1x1 predictors,
     so its point is its input, the neck's map. ``head_branches``: the first convolution of every
-    branch of a centre head, task by task. Convolutions are read before their activation.
+    branch of a centre head that losses compare (all but the velocity), task by task. Convolutions
+    are read before their activation.
 
     Args:
         head: CenterHead or Anchor3DHead; any other head has no points.
@@ -74,6 +77,8 @@ class HeadRest:
     def __call__(self, features: Sequence[Tensor]) -> Any:
         """Return the raw output, nested as the head's own, for features (B, C, H, W) at the point.
 
+        After ``head_branches`` it holds the maps of those branches only.
+
         Args:
             features: In the order of `middle_taps`, before the activation.
         """
@@ -98,13 +103,14 @@ def constant(module: nn.Module, value: Tensor) -> Any:
 
 
 def _branches(head: Any) -> list[tuple[int, str, Any]]:
-    """Return task, name and layers of every branch of a centre head; empty for other kinds."""
+    """Return task, name and layers of the branches compared; empty where a task has none."""
     if not all(hasattr(task, "heads") for task in head.task_heads):
         return []
     return [
         (i, name, getattr(task, name))
         for i, task in enumerate(head.task_heads)
         for name in task.heads
+        if name in COMPARED
     ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd3d.cache import record, values
+from kd3d.cache import manifest, record, values
 from kd3d.cache.store import CacheStore
 from kd3d.core.context import Context
 from kd3d.core.distiller import Distiller
@@ -46,7 +46,7 @@ def test_live_values_come_back(family):
         [dict(type="fitnets"), dict(type="response"), dict(type="pointdistiller", queries=4)],
     )
     teacher = model.teachers["teacher"]
-    specs = teacher.tap(["pillars", "bev", "head", "boxes"])
+    specs = teacher.tap(["pillars", "bev", "head", "boxes", "stages"])
     data = model.data_preprocessor(toy.batch(box_dim=9), True)
     context = Context.from_batch(data["inputs"], data["data_samples"]["student"], 0.0)
     found = teacher(data["inputs"], data["data_samples"], context)
@@ -57,8 +57,9 @@ def test_live_values_come_back(family):
         assert len(parts) == 2
         back = values.join(through_bytes(parts), specs[tap].layout, values.skeleton_of(value))
         assert_same(value, back)
+        assert manifest.tap_spec(manifest.tap_entry(specs[tap], None, None)) == specs[tap]
     layouts = {specs[tap].layout for tap in found}
-    assert layouts >= {"rows", "map", "boxes"}
+    assert layouts >= {"rows", "map", "boxes", "levels"}
 
 
 def test_foreground_comes_back_with_an_empty_sample():
