@@ -61,7 +61,7 @@ def agreements(card: MethodCard) -> tuple[str, ...]:
     """Return what must agree in both models; see `MethodCard.same`."""
     if card.same is not None:
         return card.same
-    found = ("head", "grid") if "head" in card.needs else ()
+    found: tuple[str, ...] = ("head", "grid") if "head" in card.needs else ()
     found += ("stages",) if "stages" in card.needs else ()
     return found + (("voxels",) if set(ROWS) & set(card.needs) else ())
 

@@ -32,14 +32,15 @@ def aliases(model: nn.Module) -> dict[str, str]:
     """Return alias -> path for the detector's family.
 
     The MVX family (CenterPoint, MVXFasterRCNN, ...) prefixes its LiDAR parts with ``pts_``; the
-    VoxelNet family does not. Aliases whose module is absent are left out, and ``pillars`` where the
-    voxel encoder learns nothing (it then takes the mean of the points).
+    VoxelNet family does not. Aliases whose module is absent are left out, also stages that the
+    backbone does not have, and ``pillars`` where the voxel encoder learns nothing (it then takes
+    the mean of the points).
     """
     prefix = "pts_" if any(hasattr(model, f"pts_{p}") for p in ("backbone", "bbox_head")) else ""
     known = {alias: prefix + path for alias, path in _PLAIN.items()} | _IMAGE
     found = {alias: path for alias, path in known.items() if hasattr(model, path.split(".")[0])}
     backbone: Any = getattr(model, f"{prefix}backbone", None)
-    blocks: Any = getattr(backbone, "blocks", None) or getattr(backbone, "out_indices", "012")
+    blocks: Any = getattr(backbone, "blocks", None) or getattr(backbone, "out_indices", ())
     absent = {f"stage{i}" for i in range(len(blocks), 3)}
     encoder = getattr(model, f"{prefix}voxel_encoder", None)
     if encoder is not None and next(encoder.parameters(), None) is None:

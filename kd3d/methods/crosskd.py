@@ -132,16 +132,17 @@ class MimickingTerm(HeadTerm):
             covered: (H * W,) 0 or 1, the cells that count; None: all.
         """
         ours, theirs = self.logits(student, teacher)
-        weight, total = confidence(ours, theirs)
-        reliable = theirs.sigmoid().amax(-1)
+        count = ours.shape[1]
+        rows = ours.new_ones(count)
+        if covered is not None:
+            rows = covered.repeat_interleave(count // len(covered))  # the anchors of a cell
+        weight, _ = confidence(ours, theirs)
+        weight, reliable = weight * rows, theirs.sigmoid().amax(-1) * rows
+        total = reliable.sum()
         of_sample = self.sample_weight(context)
         share = ours.new_ones(len(ours), 1) if of_sample is None else of_sample.view(-1, 1)
-        if covered is not None:
-            rows = covered.repeat_interleave(ours.shape[1] // len(covered))  # anchors of a cell
-            weight, reliable = weight * rows, reliable * rows
-            total = reliable.sum()
         if self.official:
-            weight = weight.new_ones(weight.shape) if covered is None else rows.expand_as(weight)
+            weight = rows.expand_as(weight)
             total = (self.targets(ours, context) < ours.shape[-1]).sum().clamp(min=1).to(total)
         scores = class_mimicking(ours, theirs, weight * share, total, self.beta)
         code_s, code_t = (box_rows(head, self.layout) for head in (student, teacher))
@@ -149,7 +150,7 @@ class MimickingTerm(HeadTerm):
             value = residual_smooth_l1(code_s, code_t)
         else:
             value = F.smooth_l1_loss(code_s, code_t, reduction="none").sum(-1)
-        repeats = value.shape[1] // ours.shape[1]  # a cell has a box for each task
+        repeats = value.shape[1] // count  # a cell has a box for each task
         boxes = masked_mean(value * share, reliable.repeat(1, repeats))
         return scores + self.box_weight * boxes
 

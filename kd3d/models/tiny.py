@@ -140,7 +140,8 @@ def batch(samples: int = 2, seed: int = 0, box_dim: int = 9, boxes: int = 3) -> 
     from mmengine.structures import InstanceData
 
     generator = torch.Generator().manual_seed(seed)
-    clouds, annotated = [], []
+    clouds: list[torch.Tensor] = []
+    annotated: list[Det3DDataSample] = []
     low, high = torch.tensor(RANGE[:3] + [0.0]), torch.tensor(RANGE[3:] + [1.0])
     for _ in range(samples):
         cloud = low + torch.rand((600, 4), generator=generator) * (high - low)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from kd3d.cache import manifest, record, values
+from kd3d.cache import manifest, plan, record, values
 from kd3d.cache.store import CacheStore
 from kd3d.core.context import Context
 from kd3d.core.distiller import Distiller
 from kd3d.core.foreground import Foreground
+from kd3d.core.spec import FeatureSpec, LevelsSpec
+from kd3d.engine.contract import build
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.losses.feature.standardise import channel_moments, standardise_rows, standardised
@@ -60,6 +62,19 @@ def test_live_values_come_back(family):
         assert manifest.tap_spec(manifest.tap_entry(specs[tap], None, None)) == specs[tap]
     layouts = {specs[tap].layout for tap in found}
     assert layouts >= {"rows", "map", "boxes", "levels"}
+
+
+def test_plan_stores_several_taps_but_no_head_that_is_run():
+    assert plan._reads(build(dict(type="reviewkd"), "centerpoint"), "teacher", "replay") == {
+        "stages": None
+    }
+    with pytest.raises(UserError, match="live teacher"):
+        plan._reads(build(dict(type="crosskd"), "centerpoint"), "teacher", "replay")
+    model = build(dict(type="reviewkd"), "centerpoint")
+    specs = model.teachers["teacher"].taps.specs
+    specs["stages"] = LevelsSpec.of([FeatureSpec(4, "rows"), *specs["stages"].each])
+    with pytest.raises(UserError, match="cannot be stored: rows of 4 channels"):
+        plan._reads(model, "teacher", "replay")
 
 
 def test_foreground_comes_back_with_an_empty_sample():
