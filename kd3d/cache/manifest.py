@@ -10,7 +10,7 @@ from typing import Any
 import kd3d
 from kd3d.cache.pipeline import canonical, check_replay, innermost
 from kd3d.core.foreground import ForegroundSpec
-from kd3d.core.spec import FeatureSpec
+from kd3d.core.spec import FeatureSpec, LevelsSpec
 from kd3d.errors import UserError, did_you_mean
 from kd3d.models.source import resolve_detector
 from kd3d.teachers.certificate import file_sha256
@@ -127,12 +127,16 @@ def tap_entry(spec: FeatureSpec, reads: dict[str, Any] | None, skeleton: Any) ->
     """Return what a manifest says of a tap: its spec, what of it is stored, and its nesting."""
     layout = "foreground" if reads and "mask" in reads else spec.layout
     entry = {"channels": spec.channels, "layout": layout, "reads": reads, "skeleton": skeleton}
+    if layout == "levels":
+        return entry | {"levels": [tap_entry(one, None, None) for one in spec.each]}
     entry |= {"shape": spec.shape and list(spec.shape), "extent_m": _listed(spec.extent_m)}
     return entry | {"maps": spec.maps}
 
 
 def tap_spec(entry: dict[str, Any]) -> FeatureSpec:
     """Return the spec of a manifest's tap."""
+    if entry["layout"] == "levels":
+        return LevelsSpec.of(tap_spec(one) for one in entry["levels"])
     shape = entry["shape"] and tuple(entry["shape"])
     extent = entry["extent_m"] and tuple(entry["extent_m"])
     if entry["layout"] == "foreground":

@@ -22,6 +22,7 @@ from kd3d.errors import UserError
 
 MOVABLE = ("map", "center_head", "boxes")
 CACHED = "Cached"
+UNORDERED = ("rows", "boxes", "other")  # cannot be stored as one of several taps
 
 
 @dataclass
@@ -218,7 +219,15 @@ def make_plan(config: Any, distiller: Any, name: str) -> Plan:
 def _reads(distiller: Any, name: str, mode: str) -> dict[str, dict[str, Any] | None]:
     """Return what of each tap suffices for all that read it."""
     wanted: dict[str, list[dict[str, Any] | None]] = {}
+    specs = distiller.teachers[name].taps.specs
     for reader in readers(distiller, name):
+        spec = specs[reader.teacher_tap]
+        if reader.needs_detector or any(s.layout in UNORDERED for s in spec.each if s is not spec):
+            raise UserError(
+                f"term {reader.name} reads what cannot be stored: {spec}",
+                f"teacher {name}",
+                "give it a live teacher, type='Frozen'",
+            )
         wanted.setdefault(reader.teacher_tap, []).append(reader.reads())
         for branch, tap in further_taps(reader):
             if branch == name:

@@ -12,7 +12,6 @@ from kd3d.cache.record import Arrays
 from kd3d.core.foreground import Foreground
 from kd3d.errors import UserError
 
-LAYOUTS = ("map", "points", "rows", "center_head", "anchor_head", "boxes", "foreground")
 _EXACT = ("boxes", "scores", "labels", "cells", "weight", "mean", "variance")  # never in float16
 
 

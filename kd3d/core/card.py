@@ -21,6 +21,8 @@ class MethodCard:
         algorithm: The survey's algorithm families; empty for plain imitation.
         needs: What both models must offer: tap aliases, ``gt_boxes``.
         heads: Head kinds it works with; empty where heads do not matter.
+        same: What must agree in both models, of `kd3d.core.compatibility.AGREEMENTS`; None: what
+            its needs suggest, heads of one kind and grid for ``head``, voxels for rows.
         status: ``formula-tested`` (equals an independent reference), ``parity-tested`` (equals the
             authors' code), ``trained-simulated``.
         differences: How the default differs from the authors' code.
@@ -37,6 +39,7 @@ class MethodCard:
     algorithm: tuple[str, ...]
     needs: tuple[str, ...]
     heads: tuple[str, ...] = ()
+    same: tuple[str, ...] | None = None
     status: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     zero_when_equal: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -168,10 +169,16 @@ class Distiller(BaseModel):
                 specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
         for term in terms:
             term.further_specs = {f"{b}:{tap}": specs[b][tap] for b, tap in further_taps(term)}
+            term.attach(self._detector(term.teacher_branch, term.teacher_tap))
             term.build(
                 specs[term.student_branch][term.student_tap],
                 specs[term.teacher_branch][term.teacher_tap],
             )
+
+    def _detector(self, branch: str, tap: str) -> Callable[[], Any]:
+        """Return a function that gives the detector behind a tap; see `Term.attach`."""
+        teacher, student = self.teachers.get(branch), self.student
+        return lambda: student if teacher is None else teacher.detector(tap)
 
     def init_weights(self) -> None:
         """Initialise the learners as stock mmdet3d does; adapters keep their values."""

@@ -96,6 +96,8 @@ class TeacherLabels:
         self.duplicate, self.suppress, self.limit = duplicate, suppress, limit
         self.first, self.frames, self.terms = first, frames, tuple(terms)
 
+    needs_detector = False  # see `kd3d.core.term.Term`
+
     def reads(self) -> None:
         """All of the tap; see `kd3d.core.term.Term.reads`."""
 

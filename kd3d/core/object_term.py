@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kd3d.adapters.objects import object_rows
 from kd3d.core.context import Context
-from kd3d.core.spec import FeatureSpec
+from kd3d.core.spec import FeatureSpec, levels_of
 from kd3d.core.term import Term
 from kd3d.errors import UserError
 from kd3d.losses.reduce import masked_mean
@@ -30,6 +30,7 @@ class ObjectTerm(Term):
     """
 
     fewest = 2  # objects that a relation needs
+    several = False  # whether it takes several maps of each model
 
     def __init__(
         self,
@@ -46,7 +47,8 @@ class ObjectTerm(Term):
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Refuse what is no BEV map."""
-        for spec in (student, teacher):
+        both = (student, teacher)
+        for spec in [one for side in both for one in (side.each if self.several else (side,))]:
             if spec.layout != "map" or not spec.is_bev:
                 raise UserError(
                     f"objects are looked up in BEV maps: the student has {student}, the teacher "
@@ -54,16 +56,30 @@ class ObjectTerm(Term):
                     f"term {self.name}",
                     "tap bev",
                 )
-        self.specs = (student, teacher)
+        self.specs = both
 
-    def rows(self, student: Tensor, teacher: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in both maps."""
-        centres = [boxes[:, :2] for boxes in self.boxes(student, context)]
-        ours, theirs = (
-            object_rows(feature, centres, spec.extent_m)  # type: ignore[arg-type]
-            for feature, spec in zip((student, teacher), self.specs)
-        )
-        return self.limited(ours), self.limited(theirs)
+    def rows(
+        self, student: Tensor | list[Tensor], teacher: Tensor | list[Tensor], context: Context
+    ) -> tuple[Any, Any]:
+        """Return the vectors (N, C_s) and (N, C_t) of the objects that lie in all maps.
+
+        Args:
+            student: A map (B, C_s, H, W), or several.
+            teacher: A map, or several.
+            context: The batch.
+
+        Returns:
+            Those of the student and of the teacher; of several maps, a list each.
+        """
+        maps = [one for side in (student, teacher) for one in levels_of(side)]
+        specs = [one for spec in self.specs for one in spec.each]
+        centres = [boxes[:, :2] for boxes in self.boxes(maps[0], context)]
+        found = [
+            self.limited(object_rows(m, centres, spec.grid[0])) for m, spec in zip(maps, specs)
+        ]
+        if isinstance(student, Tensor):
+            return found[0], found[1]
+        return found[: len(student)], found[len(student) :]
 
     def limited(self, rows: Tensor) -> Tensor:
         """Return (N, ...) or, of too many, evenly spaced ones."""
@@ -73,15 +89,15 @@ class ObjectTerm(Term):
         return rows[torch.arange(self.objects, device=rows.device) * count // self.objects]
 
     def boxes(self, student: Tensor, context: Context) -> list[Tensor]:
-        """Return a sample's (N, 7) boxes whose centres lie in both maps, like the student's map."""
+        """Return a sample's (N, 7) boxes whose centres lie in all maps, like the student's map."""
         found = []
         for boxes in context.boxes:
             boxes = boxes.to(student)
             keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
-            for spec in self.specs:
-                assert spec.extent_m is not None
-                keep &= (boxes[:, :2] >= boxes.new_tensor(spec.extent_m[:2])).all(1)
-                keep &= (boxes[:, :2] <= boxes.new_tensor(spec.extent_m[2:])).all(1)
+            for spec in [one for side in self.specs for one in side.each]:
+                extent = spec.grid[0]
+                keep &= (boxes[:, :2] >= boxes.new_tensor(extent[:2])).all(1)
+                keep &= (boxes[:, :2] <= boxes.new_tensor(extent[2:])).all(1)
             found.append(boxes[keep])
         return found
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kd3d.core.run import run_until_taps
-from kd3d.core.spec import Extent, FeatureSpec, describe
+from kd3d.core.spec import Extent, FeatureSpec, LevelsSpec, describe
 from kd3d.core.taps import DECODED, TapSet
 
 POINTS, IMAGE = "points", "img"
@@ -63,13 +63,19 @@ def probe(model: Any, taps: TapSet) -> None:
     model.data_preprocessor.to(device)
     batch = model.data_preprocessor(made_up(model), False)
     values = run_until_taps(model, taps, batch["inputs"], batch["data_samples"])
-    taps.specs = {
-        name: FeatureSpec(7, "boxes")
-        if name in DECODED
-        else _describe(model, taps.taps[name].address.module, value)
-        for name, value in values.items()
-    }
+    taps.specs = {name: _spec(model, taps, name, value) for name, value in values.items()}
     model.train(was_training)
+
+
+def _spec(model: Any, taps: TapSet, name: str, value: Any) -> FeatureSpec:
+    """Return the spec of a tap, or of each of several."""
+    if name in DECODED:
+        return FeatureSpec(7, "boxes")
+    several = taps.members[name]
+    paths = [taps.taps[tap].address.module for tap in several]
+    if several == [name]:
+        return _describe(model, paths[0], value)
+    return LevelsSpec.of(_describe(model, path, one) for path, one in zip(paths, value))
 
 
 def _describe(model: Any, path: str, value: Any) -> FeatureSpec:

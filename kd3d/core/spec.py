@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ class FeatureSpec:
         layout: ``"map"`` (B, C, H, W), ``"image"`` (B, C, H, W on the image plane), ``"rows"``
             (V, C), ``"points"`` (B, C, N), ``"center_head"`` or ``"anchor_head"`` (raw head
             outputs, with their maps' grid), ``"boxes"`` (a teacher's decoded detections, a dict a
-            sample), or ``"other"``.
+            sample), ``"levels"`` (several taps, see `LevelsSpec`), or ``"other"``.
         shape: (H, W) of a map, else None.
         extent_m: (x_min, y_min, x_max, y_max) that a bird's-eye-view map covers, H along y and W
             along x; None where it has no metric extent (images, rows).
@@ -60,6 +61,11 @@ class FeatureSpec:
             raise UserError(f"{self} has no place in metres", "tap", "tap a map such as bev")
         return self.extent_m, self.shape
 
+    @property
+    def each(self) -> tuple[FeatureSpec, ...]:
+        """The specs of several taps; of one tap, itself alone."""
+        return (self,)
+
     def same_grid(self, other: FeatureSpec, tolerance_m: float = 1e-3) -> bool:
         """Whether both maps have the same cells at the same places."""
         if self.shape != other.shape or self.extent_m is None or other.extent_m is None:
@@ -75,6 +81,46 @@ class FeatureSpec:
             text += f" of {self.cell_m[0]:.3g}x{self.cell_m[1]:.3g} m"  # type: ignore[index]
             text += f" over x {x_min:g}..{x_max:g}, y {y_min:g}..{y_max:g} m"
         return text
+
+
+@dataclass(frozen=True)
+class LevelsSpec(FeatureSpec):
+    """Spec of several taps that are read together, as a list: layout ``"levels"``.
+
+    Attributes:
+        levels: The spec of each.
+    """
+
+    levels: tuple[FeatureSpec, ...] = ()
+
+    @classmethod
+    def of(cls, levels: Iterable[FeatureSpec]) -> LevelsSpec:
+        """Return the spec of several taps."""
+        return cls(0, "levels", levels=tuple(levels))
+
+    @property
+    def each(self) -> tuple[FeatureSpec, ...]:
+        """The specs of the taps."""
+        return self.levels
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.levels))
+
+
+def levels_of(value: object) -> list:
+    """Return the values of several taps; of one tap, a list of it alone."""
+    return [value] if isinstance(value, Tensor) else list(value)  # type: ignore[call-overload]
+
+
+def check_levels(student: FeatureSpec, teacher: FeatureSpec, where: str) -> None:
+    """Raise UserError where two models have other numbers of levels."""
+    if len(student.each) != len(teacher.each):
+        raise UserError(
+            f"the student has {len(student.each)} levels ({student}), the teacher "
+            f"{len(teacher.each)} ({teacher})",
+            where,
+            "name as many for each, such as tap='stage0,stage1' and teacher_tap='stage1,stage2'",
+        )
 
 
 def describe(value: object, grid: tuple[Extent, tuple[int, int]] | None) -> FeatureSpec:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kd3d.core.head_rest import middle_taps
 from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError, did_you_mean
 
@@ -33,11 +34,45 @@ def aliases(model: nn.Module) -> dict[str, str]:
     """Return alias -> path for the detector's family.
 
     The MVX family (CenterPoint, MVXFasterRCNN, ...) prefixes its LiDAR parts with ``pts_``; the
-    VoxelNet family does not. Aliases whose module is absent are left out.
+    VoxelNet family does not. Aliases whose module is absent are left out, also stages that the
+    backbone does not have, and ``pillars`` where the voxel encoder learns nothing (it then takes
+    the mean of the points).
     """
     prefix = "pts_" if any(hasattr(model, f"pts_{p}") for p in ("backbone", "bbox_head")) else ""
     known = {alias: prefix + path for alias, path in _PLAIN.items()} | _IMAGE
-    return {alias: path for alias, path in known.items() if hasattr(model, path.split(".")[0])}
+    found = {alias: path for alias, path in known.items() if hasattr(model, path.split(".")[0])}
+    backbone: Any = getattr(model, f"{prefix}backbone", None)
+    blocks: Any = getattr(backbone, "blocks", None) or getattr(backbone, "out_indices", ())
+    absent = {f"stage{i}" for i in range(len(blocks), 3)}
+    encoder = getattr(model, f"{prefix}voxel_encoder", None)
+    if encoder is not None and next(encoder.parameters(), None) is None:
+        absent.add("pillars")
+    return {alias: path for alias, path in found.items() if alias not in absent}
+
+
+def groups(model: nn.Module) -> dict[str, list[str]]:
+    """Return alias -> taps that are read together.
+
+    ``stages``: every stage of the backbone that has an alias, the shallowest first; ``head_mid``
+    and ``head_branches``: see `kd3d.core.head_rest.middle_taps`.
+    """
+    known = aliases(model)
+    stages = [alias for alias in known if alias.startswith("stage")]
+    points = middle_taps(head_of(model), known.get("head", ""))
+    return {**({"stages": stages} if stages else {}), **points}
+
+
+def head_of(model: nn.Module) -> nn.Module | None:
+    """Return the detection head, None where the alias ``head`` has no meaning."""
+    path = aliases(model).get("head")
+    return None if path is None else model.get_submodule(path)
+
+
+def members(model: nn.Module, name: str) -> list[str]:
+    """Return the taps that a name stands for: itself, those of a group, those joined by commas."""
+    known = groups(model)
+    parts = [part.strip() for part in name.split(",")]
+    return [tap for part in parts for tap in known.get(part, [part])]
 
 
 class StopForward(BaseException):
@@ -80,7 +115,7 @@ def resolve(model: nn.Module, name: str) -> TapAddress:
         if path in modules:
             clone = bool(suffix) or path.endswith("head")
             return TapAddress(path, tuple(parts[length:]), clone)
-    names = [*known, *(m for m in modules if m.count(".") < 2 and m)]
+    names = [*known, *groups(model), *(m for m in modules if m.count(".") < 2 and m)]
     hint = did_you_mean(plain, names)
     raise UserError(f"no tap {plain!r} in {type(model).__name__}", "tap", hint)
 
@@ -141,16 +176,23 @@ class TapSet:
 
     Args:
         model: The detector; hooks are registered at once, so do this before any compile.
-        names: Paths or aliases.
+        names: Paths, aliases, or several of them joined by commas, whose value is the list of
+            theirs; see `groups` for lists that have an alias.
         stop: Raise `StopForward` as soon as every tap has fired (teachers).
+
+    Attributes:
+        members: Name -> the taps it stands for.
+        taps: The same taps, each once.
+        specs: Name -> spec; filled by `kd3d.core.probe.probe`.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str], stop: bool = False) -> None:
         self.armed, self.stop = False, stop
         self.specs: dict[str, FeatureSpec] = {}
         modules = dict(model.named_modules())
+        self.members = {name: members(model, name) for name in names}
         self.taps: dict[str, Tap] = {}
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys(tap for several in self.members.values() for tap in several):
             address = resolve(model, name)
             self.taps[name] = Tap(self, name, address, modules[address.module])
 
@@ -170,9 +212,14 @@ class TapSet:
             raise StopForward
 
     def pop(self, needs_grad: bool = False) -> dict[str, Any]:
-        """Return name -> value of every tap and disarm."""
+        """Return name -> value, of several taps the list of their values, and disarm."""
         self.disarm()
-        return {name: tap.pop(needs_grad) for name, tap in self.taps.items()}
+        values = {name: tap.pop(needs_grad) for name, tap in self.taps.items()}
+        return {name: self._of(name, values) for name in self.members}
+
+    def _of(self, name: str, values: dict[str, Any]) -> Any:
+        found = [values[tap] for tap in self.members[name]]
+        return found[0] if found and self.members[name] == [name] else found
 
 
 def _step_into(output: Any, key: str, tap: Tap) -> Any:

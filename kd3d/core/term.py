@@ -39,11 +39,14 @@ class Term(nn.Module):
             that weighs its samples is refused.
         joined: Set by the distiller: the boxes of the context are those that the student is
             trained on, a teacher's among them (`kd3d.core.labels`), not the ground truth alone.
+        needs_detector: Whether the term runs a part of the teacher itself; teachers without a
+            detector of their own (ensembles, caches) are refused.
     """
 
     weight: Tensor
     weighs_samples = False
     joined = False
+    needs_detector = False
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0
@@ -68,6 +71,24 @@ class Term(nn.Module):
         Their specs are in `further_specs` when `build` is called, their values in `Context.taps`.
         """
         return ()
+
+    def attach(self, detector: Callable[[], Any]) -> None:
+        """Told once of its teacher's detector, before `build`.
+
+        Args:
+            detector: Returns the detector that alone gives the teacher's tap, or None. It is a
+                function, so that the detector becomes no part of the term or of copies of it.
+
+        Raises:
+            UserError: The term needs a detector, and the teacher has none.
+        """
+        if self.needs_detector and detector() is None:
+            raise UserError(
+                "this term runs a part of the teacher's detector, and this teacher has none",
+                f"term {self.name}",
+                "read a single live teacher",
+            )
+        self.detector = detector
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""

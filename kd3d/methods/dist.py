@@ -26,6 +26,7 @@ CARD = MethodCard(
     algorithm=(),
     needs=("head",),
     heads=("CenterHead", "Anchor3DHead"),
+    same=("head", "anchor_grid"),
     status=("parity-tested",),
     differences=(
         "background competes as one more class (logit 0); cells and anchors are the rows, and "

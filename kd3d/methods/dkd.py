@@ -23,6 +23,7 @@ CARD = MethodCard(
     algorithm=(),
     needs=("head", "gt_boxes"),
     heads=("CenterHead", "Anchor3DHead"),
+    same=("head", "anchor_grid"),
     status=("parity-tested",),
     differences=(
         "background competes as one more class (logit 0) and is the target away from objects; "

@@ -27,6 +27,7 @@ CARD = MethodCard(
     algorithm=(),
     needs=("head",),
     heads=("CenterHead", "Anchor3DHead"),
+    same=("head", "anchor_grid"),
     status=("parity-tested",),
     differences=(
         "classes are yes or no each (sigmoid heads), instead of one softmax; form='softmax' lets "

@@ -50,6 +50,10 @@ class Teacher:
         """Prepare the taps that terms read and return their specs."""
         raise NotImplementedError
 
+    def detector(self, tap: str) -> Any:
+        """Return the detector that alone gives a tap, None where there is none."""
+        return None
+
     def __call__(
         self, inputs: dict[str, dict], data_samples: dict[str, list], context: Context
     ) -> dict[str, Any]:
@@ -116,6 +120,10 @@ class ModelTeacher(Teacher):
     def preprocessors(self) -> dict[str, dict]:
         """The detector's."""
         return {self.name: preprocessor_config(self.config)}
+
+    def detector(self, tap: str) -> Any:
+        """Return the detector."""
+        return self.model
 
     def tap(self, names: Iterable[str]) -> dict[str, FeatureSpec]:
         """Register the taps."""

@@ -77,6 +77,11 @@ class Ensemble(Teacher):
         """The members'."""
         return {branch: c for t in self.members.values() for branch, c in t.preprocessors.items()}
 
+    def detector(self, tap: str) -> Any:
+        """Return the detector of the member whose tap it is; joint taps have none."""
+        member, slash, rest = tap.partition("/")
+        return self.members[member].detector(rest) if slash and member in self.members else None
+
     def tap(self, names: Iterable[str]) -> dict[str, FeatureSpec]:
         """Tap every member for joint taps, and single members for theirs."""
         self.wanted = tuple(dict.fromkeys(names))
@@ -120,7 +125,8 @@ class Ensemble(Teacher):
                 out[name] = values[member][tap]
                 context.sample_weights[f"{self.name}:{name}"] = weights[list(values).index(member)]
             else:
-                out[name] = self._mean([v[name] for v in values.values()], name, weights)
+                found = [v[name] for v in values.values()]
+                out[name] = _mean(found, self.specs[name], weights)
         return out
 
     def weigh(self, heads: list[Any], context: Context) -> Tensor:
@@ -138,21 +144,24 @@ class Ensemble(Teacher):
         truth = class_gaussians(boxes, context.labels, classes, spec.extent_m, spec.shape)
         return confidence_weights(torch.stack([map_error(s, truth) for s in scores]))
 
-    def _mean(self, values: list[Any], tap: str, weights: Tensor) -> Any:
-        layout = self.specs[tap].layout
-        if layout == "center_head":
-            return tuple(
-                [{key: _blend(key, [t[0][key] for t in tasks], weights) for key in tasks[0][0]}]
-                for tasks in zip(*values)
-            )
-        if layout == "anchor_head":
-            scores, boxes, directions = zip(*values)
-            return (
-                [mix_logits([s[0] for s in scores], weights)],
-                [mix([b[0] for b in boxes], weights)],
-                [None if directions[0] is None else mix([d[0] for d in directions], weights)],
-            )
-        return mix(values, weights)
+
+def _mean(values: list[Any], spec: FeatureSpec, weights: Tensor) -> Any:
+    """Return the weighted mean of the members' values of one tap, or of each of several."""
+    if spec.layout == "levels":
+        return [_mean(list(v), one, weights) for v, one in zip(zip(*values), spec.each)]
+    if spec.layout == "center_head":
+        return tuple(
+            [{key: _blend(key, [t[0][key] for t in tasks], weights) for key in tasks[0][0]}]
+            for tasks in zip(*values)
+        )
+    if spec.layout == "anchor_head":
+        scores, boxes, directions = zip(*values)
+        return (
+            [mix_logits([s[0] for s in scores], weights)],
+            [mix([b[0] for b in boxes], weights)],
+            [None if directions[0] is None else mix([d[0] for d in directions], weights)],
+        )
+    return mix(values, weights)
 
 
 def _blend(key: str, values: list[Tensor], weights: Tensor) -> Tensor:

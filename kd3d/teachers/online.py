@@ -65,6 +65,10 @@ class Online(Teacher):
         if self.checkpoint is not None:
             load_weights(self.model, self.checkpoint, where=f"teacher {self.name}")
 
+    def detector(self, tap: str) -> Any:
+        """Return the peer's detector."""
+        return self.model
+
     def tap(self, names: Iterable[str]) -> dict[str, FeatureSpec]:
         """Not used: the distiller taps peers like the student."""
         raise TypeError("a peer is tapped by the distiller")

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from kd3d.cache import record, values
+from kd3d.cache import manifest, plan, record, values
 from kd3d.cache.store import CacheStore
 from kd3d.core.context import Context
 from kd3d.core.distiller import Distiller
 from kd3d.core.foreground import Foreground
+from kd3d.core.spec import FeatureSpec, LevelsSpec
+from kd3d.engine.contract import build
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.losses.feature.standardise import channel_moments, standardise_rows, standardised
@@ -46,7 +48,7 @@ def test_live_values_come_back(family):
         [dict(type="fitnets"), dict(type="response"), dict(type="pointdistiller", queries=4)],
     )
     teacher = model.teachers["teacher"]
-    specs = teacher.tap(["pillars", "bev", "head", "boxes"])
+    specs = teacher.tap(["pillars", "bev", "head", "boxes", "stages"])
     data = model.data_preprocessor(toy.batch(box_dim=9), True)
     context = Context.from_batch(data["inputs"], data["data_samples"]["student"], 0.0)
     found = teacher(data["inputs"], data["data_samples"], context)
@@ -57,8 +59,22 @@ def test_live_values_come_back(family):
         assert len(parts) == 2
         back = values.join(through_bytes(parts), specs[tap].layout, values.skeleton_of(value))
         assert_same(value, back)
+        assert manifest.tap_spec(manifest.tap_entry(specs[tap], None, None)) == specs[tap]
     layouts = {specs[tap].layout for tap in found}
-    assert layouts >= {"rows", "map", "boxes"}
+    assert layouts >= {"rows", "map", "boxes", "levels"}
+
+
+def test_plan_stores_several_taps_but_no_head_that_is_run():
+    assert plan._reads(build(dict(type="reviewkd"), "centerpoint"), "teacher", "replay") == {
+        "stages": None
+    }
+    with pytest.raises(UserError, match="live teacher"):
+        plan._reads(build(dict(type="crosskd"), "centerpoint"), "teacher", "replay")
+    model = build(dict(type="reviewkd"), "centerpoint")
+    specs = model.teachers["teacher"].taps.specs
+    specs["stages"] = LevelsSpec.of([FeatureSpec(4, "rows"), *specs["stages"].each])
+    with pytest.raises(UserError, match="cannot be stored: rows of 4 channels"):
+        plan._reads(model, "teacher", "replay")
 
 
 def test_foreground_comes_back_with_an_empty_sample():

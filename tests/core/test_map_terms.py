@@ -23,9 +23,9 @@ def term_of(method, student, teacher, **options):
     return term
 
 
-def context(weights=None):
+def context(weights=None, tap="bev"):
     boxes = torch.tensor([[x, 3.0, 0.0, 1.5, 1.0, 1.5, 0.3] for x in (1.0, 2.5, 4.0, 5.5)])
-    weights = {} if weights is None else {"teacher:bev": weights}
+    weights = {} if weights is None else {f"teacher:{tap}": weights}
     return Context([boxes, boxes + torch.tensor([0.2] + [0.0] * 6)], [], {}, 0.0, weights)
 
 
@@ -59,7 +59,7 @@ def test_weights_per_sample_scale_the_loss(method):
     values = []
     for weights in (None, torch.ones(2), torch.full((2,), 0.5), torch.tensor([1.0, 0.0])):
         torch.manual_seed(0)
-        values.append(term(student, teacher, context(weights)))
+        values.append(term(student, teacher, context(weights, term.teacher_tap)))
     torch.testing.assert_close(values[0], values[1])
     torch.testing.assert_close(values[2], 0.5 * values[0])
     assert values[3] < values[0]
@@ -70,7 +70,7 @@ def test_relations_refuse_weights_per_sample(method):
     term = term_of(method, SPEC_S, SPEC_S)
     student, teacher = torch.randn(2, 4, 12, 16), torch.randn(2, 4, 12, 16)
     with pytest.raises(UserError, match="no weights per sample"):
-        term(student, teacher, context(torch.ones(2)))
+        term(student, teacher, context(torch.ones(2), term.teacher_tap))
 
 
 @pytest.mark.parametrize("method", MAPS + OBJECTS)

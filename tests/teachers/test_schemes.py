@@ -181,6 +181,18 @@ def test_ensemble_mixes_probabilities_with_weights_per_sample(weights):
     assert "kd.response.loss" in toy.loss(model, toy.batch())
 
 
+def test_several_taps_are_averaged_one_by_one():
+    ensemble = dict(type="Ensemble", members=dict(a=member(), b=member()))
+    model = distiller(ensemble, method=[dict(type="reviewkd"), dict(type="irg")])
+    data = model.data_preprocessor(toy.batch(), True)
+    values = model.teachers["teacher"](*data.values(), model_context(model, data))
+    members = model.teachers["teacher"].members.values()
+    single = [m(*data.values(), model_context(model, data))["stages"] for m in members]
+    assert len(values["stages"]) == 3
+    for joint, a, b in zip(values["stages"], *single):
+        torch.testing.assert_close(joint, (a + b) / 2)
+
+
 def model_context(model, data):
     from kd3d.core.context import Context
 

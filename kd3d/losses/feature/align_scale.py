@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def align_scale(student: Tensor, teacher: Tensor, eps: float = 1e-6) -> Tensor:
+def align_scale(
+    student: Tensor, teacher: Tensor, eps: float = 1e-6, covered: Tensor | None = None
+) -> Tensor:
     r"""Standardise the student per channel and give it the teacher's mean and deviation.
 
     .. math:: \frac{s - \mu_s}{\sigma_s + \epsilon} (\sigma_t + \epsilon) + \mu_t
@@ -19,14 +21,17 @@ def align_scale(student: Tensor, teacher: Tensor, eps: float = 1e-6) -> Tensor:
         student: (B, C, H, W).
         teacher: (B, C, H', W').
         eps: Added to deviations.
+        covered: (H, W) bool, the cells whose mean and deviation are taken, of maps of one size;
+            None: all.
 
     Returns:
         (B, C, H, W), attached to the student; with one value a channel it is the teacher's mean.
     """
 
     def moments(feature: Tensor) -> tuple[Tensor, Tensor]:
-        count = feature[:, 0].numel()
-        variance, mean = torch.var_mean(feature, (0, 2, 3), correction=min(1, count - 1))
+        values = feature.flatten(2) if covered is None else feature[:, :, covered]
+        count = values[:, 0].numel()
+        variance, mean = torch.var_mean(values, (0, 2), correction=min(1, count - 1))
         tiny = torch.finfo(variance.dtype).tiny  # the root has no finite slope at 0
         return mean.view(1, -1, 1, 1), variance.clamp(min=tiny).sqrt().view(1, -1, 1, 1)
 

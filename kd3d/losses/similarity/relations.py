@@ -159,10 +159,51 @@ def edge_difference(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         (N, N) un-reduced, 0 on the diagonal.
     """
+    return (graph_edges(student) - graph_edges(teacher)).square()
 
-    def edges(rows: Tensor) -> Tensor:
-        rows = as_float(rows)
-        square = (rows[:, None] - rows[None]).square().sum(2)
-        return square / square.amax().clamp(min=1e-12) if len(rows) else square
 
-    return (edges(student) - edges(teacher)).square()
+def graph_edges(rows: Tensor) -> Tensor:
+    """Return the edges (N, N) of the instance graph of (N, C) rows; see `edge_difference`."""
+    rows = as_float(rows)
+    return _relative((rows[:, None] - rows[None]).square().sum(2))
+
+
+def transformation_difference(
+    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    r"""Squared differences of two graphs' transformations from one layer to another.
+
+    .. math:: (\Lambda^S_i - \Lambda^T_i)^2, \quad (\Theta^S_{ij} - \Theta^T_{ij})^2, \qquad
+        \Lambda_i = \frac{\|f_1(x_i) - f_2(x_i)\|_2^2}{\max_k \|f_1(x_k) - f_2(x_k)\|_2^2}, \quad
+        \Theta_{ij} = (A_{1,ij} - A_{2,ij})^2
+
+    The vertex and edge transformations of IRG, CVPR 2019, section 3.2; see `edge_difference`. Where
+    the layers' widths differ, the wider vector is averaged over neighbouring channels.
+
+    Args:
+        student: Vectors (N, C_1) and (N, C_2) of the same instances in two layers.
+        teacher: (N, D_1) and (N, D_2).
+
+    Returns:
+        (N,) of the vertices and (N, N) of the edges, un-reduced.
+    """
+
+    def transformation(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        width = min(first.shape[1], second.shape[1])
+        one, two = (_narrowed(as_float(rows), width) for rows in (first, second))
+        vertices = _relative((one - two).square().sum(1))
+        return vertices, (graph_edges(first) - graph_edges(second)).square()
+
+    ours, theirs = transformation(*student), transformation(*teacher)
+    return (ours[0] - theirs[0]).square(), (ours[1] - theirs[1]).square()
+
+
+def _narrowed(rows: Tensor, width: int) -> Tensor:
+    if rows.shape[1] == width or not len(rows):
+        return rows[:, :width]
+    return F.adaptive_avg_pool1d(rows[None], width)[0]
+
+
+def _relative(value: Tensor) -> Tensor:
+    """Return non-negative values divided by the largest of them."""
+    return value / value.amax().clamp(min=1e-12) if value.numel() else value
