@@ -11,6 +11,7 @@ from kd3d.errors import UserError, did_you_mean
 METHODS = Registry("kd3d method")
 TERMS = Registry("kd3d term")
 TEACHERS = Registry("kd3d teacher")
+INHERITANCES = Registry("kd3d inheritance")
 
 
 def build(registry: Registry, config: dict[str, Any], where: str, **defaults: Any) -> Any:
