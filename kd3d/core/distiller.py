@@ -21,7 +21,7 @@ from kd3d.core.guard import Guard
 from kd3d.core.labelled import only_labelled
 from kd3d.core.labels import box_size
 from kd3d.core.probe import probe
-from kd3d.core.registry import TEACHERS, build
+from kd3d.core.registry import INHERITANCES, TEACHERS, build
 from kd3d.core.run import decoded, watch
 from kd3d.core.sentences import (
     Some,
@@ -63,6 +63,9 @@ class Distiller(BaseModel):
         balance: None: the weights as they are; ``"auto"`` or ``dict(type="GradientRatio" |
             "Uncertainty" | "GradNorm" | "DWA", ...)``: factors on them, see
             `kd3d.core.balancers`.
+        inherit: What the student takes over from a trained detector before its training, or a list
+            of that: ``dict(type="FNAV2" | "BN_SCALE" | "OFA" | "handover" | "prefix", teacher=...,
+            parts=[...])``; see `kd3d.models.inherit.kinds`.
 
     Attributes:
         peers: Online peer name -> detector; together with the student, the learners.
@@ -87,6 +90,7 @@ class Distiller(BaseModel):
         task_weight: float = 1.0,
         guard: dict[str, Any] | bool = True,
         balance: str | dict[str, Any] | None = None,
+        inherit: dict[str, Any] | list[dict[str, Any]] | None = None,
         data_preprocessor: None = None,
         init_cfg: None = None,
     ) -> None:
@@ -103,6 +107,7 @@ class Distiller(BaseModel):
         portable.install(self)
         with torch.random.fork_rng(devices=[]):
             self._build_teachers(teachers or {}, student)
+            self._build_inheritances(inherit or [])
         with torch.random.fork_rng(devices=[]):  # adapters start alike whatever the teachers are
             self._build_terms(method, terms, labels)
         models, configs = {STUDENT: self.student}, {STUDENT: preprocessor_config(student)}
@@ -144,6 +149,17 @@ class Distiller(BaseModel):
         self.turns = [(STUDENT, *together), *((n,) for n in peers if n not in together)]
         self.turn = self.turns[0]
 
+    def _build_inheritances(self, configs: dict[str, Any] | list[dict[str, Any]]) -> None:
+        given = {"student": self.student, "teachers": self.teachers}
+        self.inheritances: list[Any] = [
+            build(INHERITANCES, config, "model.inherit", **given)
+            for config in ([configs] if isinstance(configs, dict) else configs)
+        ]
+        keys = [key for one in self.inheritances for key in one.tensors]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise UserError(f"{twice} is inherited twice", "model.inherit", "separate the parts")
+
     def _build_terms(self, method: Some, terms_too: Some, labels: Some) -> None:
         terms, self.labels = sentences(method, terms_too, labels, list(self.peers))
         check_sides(terms, list(self.learners), [STUDENT, *self.teachers])
@@ -181,8 +197,10 @@ class Distiller(BaseModel):
         return lambda: student if teacher is None else teacher.detector(tap)
 
     def init_weights(self) -> None:
-        """Initialise the learners as stock mmdet3d does; adapters keep their values."""
+        """Initialise the learners as stock mmdet3d does, then inherit; adapters keep theirs."""
         self.student.init_weights()
+        for inheritance in self.inheritances:
+            inheritance.apply(self.student)
         for name in self.peers:
             self.teachers[name].init_weights()
 

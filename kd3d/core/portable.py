@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,8 +35,11 @@ def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata:
             lambda key: _portable_key(key + ".").rstrip(".") if key else key,
         )
     for name, teacher in module.teachers.items():  # type: ignore[operator, union-attr]
-        for key, value in teacher.state().items():
-            state[f"{prefix}{TEACHER_PREFIX}{name}.{key}"] = value
+        start, kept = f"{prefix}{TEACHER_PREFIX}{name}.", teacher.state()
+        state.update({start + key: value for key, value in kept.items()})
+        if hasattr(state, "_metadata"):
+            versions = getattr(kept, "_metadata", {})
+            state._metadata.update({start + key: value for key, value in versions.items()})
 
 
 def _on_load(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
@@ -45,6 +49,10 @@ def _on_load(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) 
         if found:
             teacher.load_state(found)
     _rename(state, prefix, _module_key)
+    metadata = getattr(state, "_metadata", {})  # the loader's own: entries are added, none moved
+    for key in list(metadata):
+        if key.startswith(prefix):
+            metadata.setdefault(prefix + _module_key(key[len(prefix) :]), metadata[key])
 
 
 def _rename(state: dict, prefix: str, rename: Any) -> None:
@@ -67,16 +75,30 @@ def _module_key(key: str) -> str:
 
 def student_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the stock detector's part of a saved state, as plain CPU tensors."""
-    return _plain({k: v for k, v in state.items() if not k.startswith(EXTRA_PREFIX)})
+    return _part(state, lambda key: None if key.startswith(EXTRA_PREFIX) else key)
 
 
 def state_under(state: dict[str, Tensor], start: str) -> dict[str, Tensor]:
     """Return the part of a saved state whose keys begin with `start`, without it."""
-    return _plain({k[len(start) :]: v for k, v in state.items() if k.startswith(start)})
+    return _part(state, lambda key: key[len(start) :] if key.startswith(start) else None)
 
 
-def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().clone() for key, value in state.items()}
+def _part(
+    state: dict[str, Tensor], renamed: Callable[[str], str | None]
+) -> OrderedDict[str, Tensor]:
+    """Return what has a new name, and its metadata, by which sparse layers know their version."""
+    names = {key: renamed(key) for key in state}
+    found: OrderedDict[str, Tensor] = OrderedDict(
+        (name, state[key].detach().cpu().clone()) for key, name in names.items() if name is not None
+    )
+    modules = {key: renamed(key + ".") for key in getattr(state, "_metadata", {})}
+    metadata = {
+        name.rstrip("."): state._metadata[key]  # type: ignore[attr-defined]
+        for key, name in modules.items()
+        if name is not None
+    }
+    found._metadata = OrderedDict(metadata)  # type: ignore[attr-defined]
+    return found
 
 
 def key_report(expected: dict[str, Tensor], found: dict[str, Tensor], limit: int = 3) -> str | None:

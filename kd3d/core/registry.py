@@ -12,6 +12,7 @@ METHODS = Registry("kd3d method")
 TERMS = Registry("kd3d term")
 TEACHERS = Registry("kd3d teacher")
 LABELS = Registry("kd3d label source")
+INHERITANCES = Registry("kd3d inheritance")
 
 
 def build(registry: Registry, config: dict[str, Any], where: str, **defaults: Any) -> Any:

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from kd3d.engine import provenance
+from kd3d.engine.inherited import inherited
 from kd3d.engine.register import register_all
 from kd3d.engine.runner import load_config, load_student, test, train
 from kd3d.evaluation.efficiency import measure
@@ -105,6 +106,7 @@ def record_run(
         supervision="3D boxes of the training split",
         teacher=_certificate(config),
         budget_note=budget_note,
+        extra=inherited(folder),
         **_cost(config),
     )
     write_text(folder / "config.py", text)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from kd3d import compat
 from kd3d.console import say
+from kd3d.engine.inherited import settle_inheritance
 from kd3d.errors import UserError
 
 LAST = "last_checkpoint"
@@ -21,7 +22,7 @@ _LEFTOVERS = (f"{PARTIAL}*", f".{LAST}-????????", ".student-????????.pth")
 
 
 def settle(config: Config, resume: bool) -> None:
-    """Set where the training starts: ``config.resume``, ``load_from`` and the seed.
+    """Set where the training starts: ``config.resume``, ``load_from``, ``inherit`` and the seed.
 
     Args:
         config: With its work folder; changed.
@@ -29,7 +30,7 @@ def settle(config: Config, resume: bool) -> None:
 
     Raises:
         UserError: Checkpoints that would be overwritten; none that is whole; one that is not safe
-            to load; another seed than the checkpoint's.
+            to load; another seed than the checkpoint's; two origins of the weights.
     """
     folder = checkpoint_folder(config)
     for pattern in _LEFTOVERS:
@@ -44,9 +45,11 @@ def settle(config: Config, resume: bool) -> None:
                 folder,
                 "continue it with --resume, or choose another --work-dir",
             )
+        settle_inheritance(config, resumed=False)
         return
     newest = newest_checkpoint(folder, Path(config.work_dir) / LAST)
     config.resume = newest is not None
+    settle_inheritance(config, resumed=config.resume)
     if newest is None:
         return
     config.load_from = str(newest)

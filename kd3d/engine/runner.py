@@ -23,6 +23,7 @@ from kd3d.core.portable import key_report
 from kd3d.data.views import seeded_dataloader
 from kd3d.engine.distributed import set_up
 from kd3d.engine.export import export_student, exported_detector
+from kd3d.engine.inherited import note_inheritance
 from kd3d.engine.mistakes import building, check_data
 from kd3d.engine.register import register_all
 from kd3d.engine.resume import PARTIAL, settle
@@ -215,6 +216,8 @@ def train(config: Config, resume: bool = False) -> Path:
     config.custom_hooks = [*others, *ours]
     settle(config, resume)
     runner = make_runner(config)
+    if not config.resume:
+        note_inheritance(runner.model, config.work_dir)
     with building(config):  # what the runner would build at the start of its training
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         _ = runner.train_loop

@@ -13,8 +13,9 @@ from torch import nn
 
 import kd3d
 from kd3d import compat
-from kd3d.core.portable import EXTRA_PREFIX, key_report
+from kd3d.core.portable import key_report, student_state
 from kd3d.errors import UserError, did_you_mean
+from kd3d.models.kernels import loadable
 from kd3d.models.shrink import shrink_model
 
 _KEYS = ("config", "model", "shrink", "override")  # of a reference to a detector
@@ -118,7 +119,7 @@ def load_weights(model: nn.Module, path: str | Path, where: str = "checkpoint") 
     checkpoint = compat.load_checkpoint_file(path)
     _refuse_old_convention(checkpoint.get("meta") or {}, path)
     state = checkpoint.get("state_dict", checkpoint)
-    state = {key: value for key, value in state.items() if not key.startswith(EXTRA_PREFIX)}
+    state = loadable(model, student_state(state))
     report = key_report(model.state_dict(), state)
     if report:
         raise UserError(

@@ -31,7 +31,7 @@ def work(folder: Path) -> None:
     record = record_run(config, spec["role"], spec["method"], spec["data"], spec.get("note"))
     record.name, record.command = spec["name"], spec["command"]
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    record.extra = {"sweep_key": spec["key"], "peak_memory_mb": round(peak_kb / 1024, 1)}
+    record.extra |= {"sweep_key": spec["key"], "peak_memory_mb": round(peak_kb / 1024, 1)}
     record.save(folder)
 
 

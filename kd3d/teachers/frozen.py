@@ -36,6 +36,7 @@ class Frozen(ModelTeacher):
         **detector: Any,
     ) -> None:
         super().__init__(name, detector)
+        self.checkpoint = checkpoint
         if checkpoint is not None:
             from kd3d.teachers.certificate import check_certificate
 
