@@ -10,6 +10,7 @@ from kd3d.models.source import resolve_detector
 
 RANGE = [0.0, -6.4, -3.0, 19.2, 6.4, 1.0]  # 48 x 32 pillars of 0.4 m: not square on purpose
 POINTPILLARS = "mmdet3d::pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py"
+POINTRCNN = "mmdet3d::point_rcnn/point-rcnn_8xb2_kitti-3d-3class.py"
 
 
 def centerpoint(width=0.25, depth=0.34, voxel_m=0.4):
@@ -45,7 +46,21 @@ def pointpillars(width=0.25, depth=0.34):
     )
 
 
-FAMILIES = {"centerpoint": centerpoint, "pointpillars": pointpillars}
+def pointrcnn(width=0.125, points=(64, 32, 16, 8), rois=8):
+    override = dict(
+        backbone=dict(num_points=points, num_samples=((4, 8),) * 4),
+        roi_head=dict(
+            bbox_roi_extractor=dict(roi_layer=dict(num_sampled_points=32)),
+            bbox_head=dict(num_points=(16, 8, -1), num_samples=(4, 4, 4)),
+        ),
+        train_cfg=dict(rcnn=dict(sampler=dict(num=rois))),
+        test_cfg=dict(rpn=dict(nms_cfg=dict(nms_pre=64, nms_post=rois))),
+    )
+    return resolve_detector(dict(config=POINTRCNN, override=override, shrink=dict(width=width)))
+
+
+FAMILIES = {"centerpoint": centerpoint, "pointpillars": pointpillars}  # with a bird's-eye view
+ALL_FAMILIES = FAMILIES | {"pointrcnn": pointrcnn}
 
 
 def batch(samples=2, seed=0, box_dim=9, boxes=3):

@@ -47,7 +47,7 @@ CARD = MethodCard(
     ),
     zero_when_equal=False,
 )
-VARIANTS = {"voxel": "pillars", "bev": "stage0", "point": "neck.fp_features"}
+VARIANTS = {"voxel": "pillars", "bev": "stage0", "point": "points"}
 
 
 @METHODS.register_module()
@@ -190,6 +190,12 @@ class LocalGraphTerm(Term):
             sample, importance = voxels["coors"][:, 0].long(), voxels["num_points"].float()
         else:
             student, teacher, sample = _as_rows(student), _as_rows(teacher), _sample_index(student)
+            if len(student) != len(teacher):
+                raise UserError(
+                    f"{len(student)} points against {len(teacher)}",
+                    f"term {self.name}",
+                    "give both models the same points",
+                )
             importance = teacher.amax(1)
         queries = self._choose(importance, sample)
         neighbours = Neighbours(self._search(teacher, sample, queries), len(teacher))
