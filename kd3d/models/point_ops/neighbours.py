@@ -71,7 +71,7 @@ def knn(k: int, xyz: Tensor, center_xyz: Tensor | None = None, transposed: bool 
     found = torch.zeros((*centres.shape[:2], k), dtype=torch.int32)
     kept = min(k, xyz.shape[1])
     for b, rows, d in _distance_rows(centres, xyz):
-        nearest, index = d.float().sort(1, stable=True)
+        nearest, index = d.float().sort(stable=True, dim=1)
         index = torch.where(nearest < 1e10, index, 0)
         found[b, rows, :kept] = index[:, :kept].int()
     return found.transpose(1, 2).contiguous()
