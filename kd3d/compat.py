@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +87,8 @@ def restore_numpy_names() -> None:
 
 
 def use_available_device(model: nn.Module) -> nn.Module:
-    """Make spconv layers run without CUDA: their default algorithms exist for CUDA alone."""
+    """Make a detector run without CUDA: spconv's algorithms, mmcv's operations on points."""
+    install_point_ops()
     if torch.cuda.is_available():
         return model
     for module in model.modules():
@@ -92,3 +98,105 @@ def use_available_device(model: nn.Module) -> nn.Module:
             if hasattr(module, "algo"):
                 module.algo = ConvAlgo.Native
     return model
+
+
+# mmcv.ops module, autograd function in it, operation; those with a gradient have <name>_backward.
+_POINT_FUNCTIONS = (
+    ("furthest_point_sample", "FurthestPointSampling", "furthest_point_sample"),
+    (
+        "furthest_point_sample",
+        "FurthestPointSamplingWithDist",
+        "furthest_point_sample_with_dist",
+    ),
+    ("ball_query", "BallQuery", "ball_query"),
+    ("knn", "KNN", "knn"),
+    ("three_nn", "ThreeNN", "three_nn"),
+    ("gather_points", "GatherPoints", "gather_points"),
+    ("group_points", "GroupingOperation", "group_points"),
+    ("three_interpolate", "ThreeInterpolate", "three_interpolate"),
+    ("roipoint_pool3d", "RoIPointPool3dFunction", "roipoint_pool3d"),
+)
+_BOX_FUNCTIONS = {  # mmcv.ops module -> plain functions
+    "points_in_boxes": ("points_in_boxes_part", "points_in_boxes_all"),
+    "nms": ("nms_rotated",),
+    "iou3d": ("boxes_overlap_bev", "boxes_iou3d", "nms3d", "nms3d_normal"),
+}
+_stock_methods: list[tuple[type, str, Any]] = []
+_stock_functions: dict[Callable, Callable] = {}  # ours -> mmcv's
+
+
+def install_point_ops() -> None:
+    """Give mmcv's CUDA-only operations on points and boxes a CPU path; see `models.point_ops`.
+
+    Tensors on other devices, and the stacked forms of ball query and grouping, go to mmcv as
+    before. Calling it again changes nothing.
+    """
+    if _stock_methods:
+        return
+    from kd3d.models import point_ops
+
+    for module, name, operation in _POINT_FUNCTIONS:
+        function = getattr(importlib.import_module(f"mmcv.ops.{module}"), name)
+        forward = getattr(point_ops, operation)
+        backward = getattr(point_ops, f"{operation}_backward", None)
+        arguments = 1 + len(inspect.signature(forward).parameters)
+        if backward is None:
+            _replace(function, "forward", functools.partial(_forward, forward), arguments)
+        else:
+            _replace(function, "forward", functools.partial(_remember, forward), arguments)
+            _replace(function, "backward", functools.partial(_backward, backward), 2)
+    for module, names in _BOX_FUNCTIONS.items():
+        for name in names:
+            stock = getattr(importlib.import_module(f"mmcv.ops.{module}"), name)
+            _stock_functions[_by_device(stock, getattr(point_ops, name), 3)] = stock
+    _rebind({stock: ours for ours, stock in _stock_functions.items()})
+
+
+def remove_point_ops() -> None:
+    """Undo `install_point_ops`."""
+    while _stock_methods:
+        function, name, stock = _stock_methods.pop()
+        setattr(function, name, stock)
+    _rebind(_stock_functions)
+    _stock_functions.clear()
+
+
+def _replace(function: type, name: str, on_cpu: Callable, arguments: int) -> None:
+    stock = vars(function)[name]
+    _stock_methods.append((function, name, stock))
+    setattr(function, name, staticmethod(_by_device(stock.__func__, on_cpu, arguments)))
+
+
+def _by_device(stock: Callable, on_cpu: Callable, arguments: int) -> Callable:
+    """Return a function that calls `on_cpu` where its first tensor is on the CPU, else `stock`."""
+
+    @functools.wraps(stock)
+    def call(*args: Any, **named: Any) -> Any:
+        given = (*args, *named.values())
+        tensor = next(a for a in given if isinstance(a, torch.Tensor))
+        ours = tensor.device.type == "cpu" and len(given) <= arguments
+        return (on_cpu if ours else stock)(*args, **named)
+
+    return call
+
+
+def _rebind(names: dict[Callable, Callable]) -> None:
+    """Replace functions in every loaded module of mmcv and mmdet3d that imported them by name."""
+    for title, module in list(sys.modules.items()):
+        if title.split(".")[0] in ("mmcv", "mmdet3d") and module is not None:
+            for name, value in list(vars(module).items()):
+                if inspect.isfunction(value) and value in names:
+                    setattr(module, name, names[value])
+
+
+def _forward(operation: Callable, ctx: Any, *args: Any) -> Any:
+    return operation(*args)
+
+
+def _remember(operation: Callable, ctx: Any, features: torch.Tensor, *rest: torch.Tensor) -> Any:
+    ctx.on_cpu = (*rest, features.shape[2])
+    return operation(features, *rest)
+
+
+def _backward(operation: Callable, ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+    return operation(grad, *ctx.on_cpu), *(None for _ in ctx.on_cpu[:-1])

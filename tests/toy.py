@@ -2,9 +2,27 @@
 
 import copy
 
-from kd3d.models.tiny import POINTPILLARS, RANGE, batch, centerpoint, pointpillars
+from kd3d.models.tiny import (
+    POINTPILLARS,
+    POINTRCNN,
+    RANGE,
+    batch,
+    centerpoint,
+    pointpillars,
+    pointrcnn,
+)
 
-__all__ = ["FAMILIES", "POINTPILLARS", "RANGE", "batch", "centerpoint", "loss", "pointpillars"]
+__all__ = [
+    "FAMILIES",
+    "POINTPILLARS",
+    "POINTRCNN",
+    "RANGE",
+    "batch",
+    "centerpoint",
+    "loss",
+    "pointpillars",
+    "pointrcnn",
+]
 # A head of each kind; the contract tests run over every family and pair of kd3d.models.tiny.
 FAMILIES = {"centerpoint": centerpoint, "pointpillars": pointpillars}
 

@@ -45,6 +45,10 @@ class FeatureAdapter(nn.Module):
             )
         if projection not in ("auto", "always", "never"):
             raise UserError(f"unknown projection {projection!r}", where, "auto, always or never")
+        if student.layout == "points" and kernel != 1:
+            raise UserError(
+                f"a kernel of {kernel} over points, whose order means nothing", where, "kernel=1"
+            )
         self.project: nn.Module = nn.Identity()
         if projection == "always" or student.channels != teacher.channels:
             self.project = _projection(student, teacher.channels, kernel, norm)

@@ -9,6 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from kd3d.core.probe import inputs_of
+from kd3d.core.taps import on_points
 from kd3d.errors import UserError, did_you_mean
 
 STUDENT = "student"
@@ -45,6 +46,7 @@ class BranchPreprocessor(BaseDataPreprocessor):
         self.branches = nn.ModuleDict({n: model.data_preprocessor for n, model in models.items()})
         self.configs = configs
         self.keys = {name: {key: key for key in inputs_of(m)} for name, m in models.items()}
+        self.on_points = {name for name, model in models.items() if on_points(model)}
         for name, changed in (keys or {}).items():
             _check_keys(name, changed, self.keys)
             self.keys[name] |= changed
@@ -61,7 +63,8 @@ class BranchPreprocessor(BaseDataPreprocessor):
             that branch's inputs and ``data_samples`` maps branch name to its samples.
 
         Raises:
-            UserError: A sample without points in a model's range, or a missing input.
+            UserError: A sample without points in a model's range, samples of unequal numbers of
+                points for a network that stacks them, or a missing input.
         """
         if not training:
             batch = self._branch(STUDENT, data, False)
@@ -84,7 +87,9 @@ class BranchPreprocessor(BaseDataPreprocessor):
     def _branch(self, name: str, data: dict[str, Any], training: bool) -> dict[str, Any]:
         raw, samples = data["inputs"], data["data_samples"]
         raw = {ours: _take(raw, theirs, name) for ours, theirs in self.keys[name].items()}
-        own = {"inputs": raw, "data_samples": [sample.new() for sample in samples]}
+        own = {"inputs": raw, "data_samples": [_renewed(sample) for sample in samples]}
+        if name in self.on_points:
+            _refuse_uneven(name, raw["points"])
         batch = self.branches[name](own, training)
         _refuse_empty(name, batch, samples)
         return batch
@@ -119,7 +124,27 @@ def copied(value: Any) -> Any:
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copied(item) for item in value]
-    return value.new() if isinstance(value, BaseDataElement) else value
+    return _renewed(value) if isinstance(value, BaseDataElement) else value
+
+
+def _renewed(sample: BaseDataElement) -> BaseDataElement:
+    """Return a copy whose annotations are copies: PointRCNN replaces the boxes in its own."""
+    new = sample.new()
+    for key, value in list(new.items()):
+        if isinstance(value, BaseDataElement):
+            setattr(new, key, value.new())
+    return new
+
+
+def _refuse_uneven(branch: str, clouds: list[Tensor]) -> None:
+    counts = [len(cloud) for cloud in clouds]
+    if min(counts) != max(counts) or not counts[0]:
+        raise UserError(
+            f"clouds of {min(counts)} to {max(counts)} points; this network stacks them and needs "
+            "equally many, at least one",
+            f"branch {branch}",
+            "add dict(type='PointSample', num_points=16384) to both pipelines",
+        )
 
 
 def _refuse_empty(branch: str, batch: dict[str, Any], samples: list[Any]) -> None:

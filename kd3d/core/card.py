@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Options with which a method needs something else of the two models.
+
+    Attributes:
+        options: Of the method.
+        needs: Instead of the card's.
+    """
+
+    options: dict[str, Any]
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,8 @@ class MethodCard:
         status: ``formula-tested`` (equals an independent reference), ``parity-tested`` (equals the
             authors' code), ``trained-simulated``.
         differences: How the default differs from the authors' code.
+        zero_when_equal: Whether a student equal to its teacher has no loss.
+        variants: Options that need something else.
     """
 
     name: str
@@ -43,3 +59,16 @@ class MethodCard:
     status: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     zero_when_equal: bool = True
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def forms(self) -> dict[str, tuple[dict[str, Any], MethodCard]]:
+        """Label -> config and card of the default and of every variant."""
+        found: dict[str, tuple[dict[str, Any], MethodCard]] = {
+            self.name: ({"type": self.name}, self)
+        }
+        for variant in self.variants:
+            label = " ".join([self.name, *(f"{k}={v}" for k, v in variant.options.items())])
+            card = replace(self, needs=variant.needs, variants=())
+            found[label] = ({"type": self.name, **variant.options}, card)
+        return found

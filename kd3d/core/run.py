@@ -34,14 +34,19 @@ _GENEROUS = {
 def run_heads(model: Any, inputs: dict[str, Any], data_samples: list[Any]) -> Any:
     """Run feature extraction and the head, without targets, losses or decoding.
 
+    The second stage of a two-stage detector starts from decoded proposals, so there the whole
+    prediction is run.
+
     Args:
         model: An mmdet3d detector.
         inputs: Its preprocessed inputs.
         data_samples: Their samples; only metainfo is read.
 
     Returns:
-        The head's raw output.
+        The head's raw output; of a two-stage detector the samples with its detections.
     """
+    if hasattr(model, "roi_head"):
+        return model.predict(inputs, [sample.new() for sample in data_samples])
     parameters = inspect.signature(model.extract_feat).parameters
     if "batch_input_metas" in parameters:
         metas = [sample.metainfo for sample in data_samples]

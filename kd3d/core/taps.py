@@ -28,16 +28,19 @@ _PLAIN = {
 BOXES, PROPOSALS = "boxes", "proposals"
 DECODED = (BOXES, PROPOSALS)  # the head's output, turned into detections by run.decoded
 _IMAGE = {"image": "img_neck.0", "image_backbone": "img_backbone"}
+_POINTS = {"points": "neck.fp_features"}  # (B, C, N), of PointRCNN
 
 
 def aliases(model: nn.Module) -> dict[str, str]:
     """Return alias -> path for the detector's family.
 
     The MVX family (CenterPoint, MVXFasterRCNN, ...) prefixes its LiDAR parts with ``pts_``; the
-    VoxelNet family does not. Aliases whose module is absent are left out, also stages that the
-    backbone does not have, and ``pillars`` where the voxel encoder learns nothing (it then takes
-    the mean of the points).
+    VoxelNet family does not. Networks on points have no map; PointRCNN has ``points``. Aliases
+    whose module is absent are left out, also stages that the backbone does not have, and
+    ``pillars`` where the voxel encoder learns nothing (it then takes the mean of the points).
     """
+    if on_points(model):
+        return _POINTS if hasattr(getattr(model, "neck", None), "FP_modules") else {}
     prefix = "pts_" if any(hasattr(model, f"pts_{p}") for p in ("backbone", "bbox_head")) else ""
     known = {alias: prefix + path for alias, path in _PLAIN.items()} | _IMAGE
     found = {alias: path for alias, path in known.items() if hasattr(model, path.split(".")[0])}
@@ -73,6 +76,11 @@ def members(model: nn.Module, name: str) -> list[str]:
     known = groups(model)
     parts = [part.strip() for part in name.split(",")]
     return [tap for part in parts for tap in known.get(part, [part])]
+
+
+def on_points(model: nn.Module) -> bool:
+    """Whether the detector is a PointNet++, which stacks the clouds of a batch as they are."""
+    return hasattr(getattr(model, "backbone", None), "SA_modules")
 
 
 class StopForward(BaseException):

@@ -15,8 +15,12 @@ RUNS = "runs"
 
 
 def matrix(cards: Iterable[MethodCard]) -> dict[str, dict[str, str]]:
-    """Return method -> pair -> ``runs``, or why the card does not allow it."""
-    return {card.name: {pair: not_allowed(card, pair) or RUNS for pair in PAIRS} for card in cards}
+    """Return method or variant -> pair -> ``runs``, or why the card does not allow it."""
+    forms = {label: form for card in cards for label, (_, form) in card.forms.items()}
+    return {
+        label: {pair: not_allowed(form, pair) or RUNS for pair in PAIRS}
+        for label, form in forms.items()
+    }
 
 
 def try_all(cards: list[MethodCard]) -> list[str]:
@@ -26,19 +30,21 @@ def try_all(cards: list[MethodCard]) -> list[str]:
         A line for each method and pair that does otherwise than its card says.
     """
     wrong = []
-    cells = [(card, pair) for card in cards for pair in PAIRS]
-    for card, pair in track(cells, "methods on pairs"):
+    forms = {label: form for card in cards for label, form in card.forms.items()}
+    cells = [(label, pair) for label in forms for pair in PAIRS]
+    for label, pair in track(cells, "methods on pairs"):
+        method, card = forms[label]
         reason = not_allowed(card, pair)
         try:
-            broken = broken_promises(build(dict(type=card.name), pair), pair)
+            broken = broken_promises(build(method, pair), pair)
         except UserError as error:
             if reason is None:
-                wrong.append(f"{card.name} on {pair}: allowed, but {error}")
+                wrong.append(f"{label} on {pair}: allowed, but {error}")
             continue
         if reason is not None:
-            wrong.append(f"{card.name} on {pair}: runs, although {reason}")
+            wrong.append(f"{label} on {pair}: runs, although {reason}")
         elif broken:
-            wrong.append(f"{card.name} on {pair}: {'; '.join(broken)}")
+            wrong.append(f"{label} on {pair}: {'; '.join(broken)}")
     return wrong
 
 
@@ -62,7 +68,7 @@ def page(cards: list[MethodCard]) -> str:
         "",
         "A dot: it runs, as a test tries on tiny detectors (`tests/contract/test_methods.py`, all "
         "pairs with `-m slow`). A number: it is refused with a message, for the reason below. "
-        "Teachers are twice as wide. The default options are meant; others may allow more.",
+        "Teachers are twice as wide. The default options are meant where none are named.",
         "",
         *(f"- **{name}**: {pair.meaning}" for name, pair in PAIRS.items()),
         "",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd3d.core.card import MethodCard
+from kd3d.core.card import MethodCard, Variant
 from kd3d.core.context import Context
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
@@ -46,8 +46,12 @@ CARD = MethodCard(
         "official_parity=True restores the authors' behaviour",
     ),
     zero_when_equal=False,
+    variants=(
+        Variant({"variant": "bev"}, needs=("stage0",)),
+        Variant({"variant": "point"}, needs=("points",)),
+    ),
 )
-VARIANTS = {"voxel": "pillars", "bev": "stage0", "point": "neck.fp_features"}
+VARIANTS = {"voxel": "pillars", "bev": "stage0", "point": "points"}
 
 
 @METHODS.register_module()
@@ -190,6 +194,12 @@ class LocalGraphTerm(Term):
             sample, importance = voxels["coors"][:, 0].long(), voxels["num_points"].float()
         else:
             student, teacher, sample = _as_rows(student), _as_rows(teacher), _sample_index(student)
+            if len(student) != len(teacher):
+                raise UserError(
+                    f"{len(student)} points against {len(teacher)}",
+                    f"term {self.name}",
+                    "give both models the same points",
+                )
             importance = teacher.amax(1)
         queries = self._choose(importance, sample)
         neighbours = Neighbours(self._search(teacher, sample, queries), len(teacher))

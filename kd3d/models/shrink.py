@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from kd3d.errors import UserError
+from kd3d.models.shrink_points import narrow_point_rcnn
 
 Model = dict[str, Any]
 _SPARSE = ((16,), (32, 32, 32), (64, 64, 64), (64, 64, 64))  # SparseEncoder.encoder_channels
@@ -22,7 +23,8 @@ def shrink_model(
 ) -> Model:
     """Return a stock model dict of a smaller detector of the same kind.
 
-    Works on SECOND-like detectors: PointPillars, SECOND and CenterPoint with pillars or voxels.
+    Works on SECOND-like detectors: PointPillars, SECOND and CenterPoint with pillars or voxels; and
+    on the width of PointRCNN.
 
     Args:
         model: The stock model dict; it is not changed.
@@ -40,6 +42,13 @@ def shrink_model(
         if not 0 < value <= 1:
             raise UserError(f"{name} = {value}, wanted a factor in (0, 1]", where)
     model = copy.deepcopy(model)
+    scale = _Scale(width, divisor)
+    if model.get("type") == "PointRCNN":
+        if depth < 1 or voxel_m is not None:
+            raise UserError("a PointRCNN has no depth and no voxel_m to shrink", where, "use width")
+        if width < 1:
+            narrow_point_rcnn(model, scale, where)
+        return model
     prefix = "pts_" if "pts_backbone" in model else ""
     parts: dict[str, Any] = {
         k: model.get(prefix + k)
@@ -49,7 +58,7 @@ def shrink_model(
     if missing:
         raise UserError(f"{model.get('type')} has no {', '.join(missing)}", where)
     if width < 1:
-        _narrow(parts, width, divisor, where)
+        _narrow(parts, scale, where)
     if depth < 1:
         layers = parts["backbone"]["layer_nums"]
         parts["backbone"]["layer_nums"] = [max(1, round(n * depth)) for n in layers]
@@ -58,12 +67,19 @@ def shrink_model(
     return model
 
 
-def _narrow(parts: Model, width: float, divisor: int, where: str) -> None:
-    def scale(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return type(value)(scale(v) for v in value)
-        return max(divisor, round(value * width / divisor) * divisor)
+class _Scale:
+    """Channels, or nested sequences of them, to the smaller: multiples of the divisor."""
 
+    def __init__(self, width: float, divisor: int) -> None:
+        self.width, self.divisor = width, divisor
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)(self(v) for v in value)
+        return max(self.divisor, round(value * self.width / self.divisor) * self.divisor)
+
+
+def _narrow(parts: Model, scale: _Scale, where: str) -> None:
     encoder, middle, backbone, neck, head = parts.values()
     _is(encoder, where, "PillarFeatureNet", "HardSimpleVFE", "DynamicSimpleVFE")
     if "feat_channels" in encoder:

@@ -15,6 +15,7 @@ from kd3d.models.source import resolve_detector
 
 RANGE = [0.0, -6.4, -3.0, 19.2, 6.4, 1.0]  # 48 x 32 pillars of 0.4 m: not square on purpose
 POINTPILLARS = "mmdet3d::pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py"
+POINTRCNN = "mmdet3d::point_rcnn/point-rcnn_8xb2_kitti-3d-3class.py"
 Detector = dict[str, Any]
 
 
@@ -70,37 +71,56 @@ def centerpoint_voxel(width: float = 0.25, depth: float = 0.34, voxel_m: float =
     return _tiny(config, override, width, depth)
 
 
+def pointrcnn(width: float = 0.125, rois: int = 8) -> Detector:
+    """Return PointRCNN (PointNet++, two stages)."""
+    override = dict(
+        backbone=dict(num_points=(64, 32, 16, 8), num_samples=((4, 8),) * 4),
+        roi_head=dict(
+            bbox_roi_extractor=dict(roi_layer=dict(num_sampled_points=32)),
+            bbox_head=dict(num_points=(16, 8, -1), num_samples=(4, 4, 4)),
+        ),
+        train_cfg=dict(rcnn=dict(sampler=dict(num=rois))),
+        test_cfg=dict(rpn=dict(nms_cfg=dict(nms_pre=64, nms_post=rois))),
+    )
+    return _tiny(POINTRCNN, override, width, None)
+
+
 FAMILIES: dict[str, Callable[..., Detector]] = {
     "centerpoint": centerpoint,
     "pointpillars": pointpillars,
     "second": second,
     "centerpoint_voxel": centerpoint_voxel,
+    "pointrcnn": pointrcnn,
 }
 VELOCITY = ("centerpoint", "centerpoint_voxel")  # families whose boxes have 9 values
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A student and a wider teacher.
+    """A student and a wider teacher, twice as wide.
 
     Attributes:
         student: Family.
         teacher: Family.
         meaning: In words, for tables.
         options: Of the teacher's maker.
+        width: The teacher's.
+        needs_objects: Whether stock mmdet3d cannot train the student on frames without objects.
     """
 
     student: str
     teacher: str
     meaning: str
     options: tuple[tuple[str, Any], ...] = ()
+    width: float = 0.5
+    needs_objects: bool = False
 
     def detectors(self, same: bool = False) -> tuple[Detector, Detector]:
         """Return the student's and the teacher's model dicts; `same`: two of the student's."""
         student = FAMILIES[self.student]()
         if same:
             return student, FAMILIES[self.student]()
-        return student, FAMILIES[self.teacher](width=0.5, **dict(self.options))
+        return student, FAMILIES[self.teacher](width=self.width, **dict(self.options))
 
     @property
     def box_dim(self) -> int:
@@ -124,6 +144,7 @@ PAIRS: dict[str, Pair] = {
         "centerpoint", "centerpoint_voxel", "CenterPoint on pillars from CenterPoint on voxels"
     ),
     "anchors to centres": Pair("centerpoint", "second", "CenterPoint on pillars from SECOND"),
+    "pointrcnn": Pair("pointrcnn", "pointrcnn", "PointRCNN", width=0.25, needs_objects=True),
 }
 
 
@@ -192,11 +213,11 @@ def _center(size: list[float], columns: int, rows: int, layers: int) -> Detector
     )
 
 
-def _tiny(config: str, override: Detector, width: float, depth: float) -> Detector:
+def _tiny(config: str, override: Detector, width: float, depth: float | None) -> Detector:
     return copy.deepcopy(_resolved(config, repr(override), width, depth))
 
 
 @functools.cache
-def _resolved(config: str, override: str, width: float, depth: float) -> Detector:
-    shrink = dict(width=width, depth=depth)
+def _resolved(config: str, override: str, width: float, depth: float | None) -> Detector:
+    shrink = dict(width=width) | ({} if depth is None else dict(depth=depth))
     return resolve_detector(dict(config=config, override=ast.literal_eval(override), shrink=shrink))

@@ -22,7 +22,14 @@ NAMES = sorted(
     for path in FOLDER.rglob("*.py")
     if not str(path.relative_to(FOLDER)).startswith("_") and not path.stem.startswith("_")
 )
-FAMILIES = {"pointpillars": 7, "centerpoint-pillar": 9}  # values of a box in training
+FAMILIES = {"pointpillars": 7, "centerpoint-pillar": 9, "pointrcnn": 7}  # values of a box
+METHODS_OF = {"pointrcnn": ("pointdistiller",)}  # of the others: all three
+TIMES = {"pointrcnn": (8, 16)}  # fewer parameters, of the others: 4 and 16
+FEW_PROPOSALS = dict(  # PointRCNN's second stage at full width
+    roi_head=dict(bbox_roi_extractor=dict(roi_layer=dict(num_sampled_points=32))),
+    train_cfg=dict(rcnn=dict(sampler=dict(num=8))),
+    test_cfg=dict(rpn=dict(nms_cfg=dict(nms_post=8))),
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +52,27 @@ def build(name):
                 one.checkpoint = None
     if name.startswith("pointdistiller/"):
         config.method.update(queries=100, neighbours=8)
+    if "pointrcnn" in name:
+        config.student.override = FEW_PROPOSALS
     torch.manual_seed(0)
     return MODELS.build(config)
 
 
 def made_up(model, monkeypatch, seed):
-    layer = model.student.data_preprocessor.voxel_layer
-    monkeypatch.setattr(toy, "RANGE", list(layer.point_cloud_range))
+    layer = getattr(model.student.data_preprocessor, "voxel_layer", None)
+    if layer is not None:
+        monkeypatch.setattr(toy, "RANGE", list(layer.point_cloud_range))
     box_dim = 9 if type(model.student).__name__ == "CenterPoint" else 7
     return toy.batch(samples=1, seed=seed, box_dim=box_dim)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def marked(name):
+    """One config of PointRCNN holds its teacher and a student; the others may wait."""
+    wait = "pointrcnn" in name and not name.startswith("pointdistiller/pointrcnn-8x")
+    return pytest.param(name, marks=[pytest.mark.slow] * wait)
+
+
+@pytest.mark.parametrize("name", map(marked, NAMES))
 def test_config_trains_and_predicts(name, monkeypatch):
     model = build(name)
     assert bool(model.terms) == bool(model.teachers)
@@ -71,7 +87,12 @@ def test_config_trains_and_predicts(name, monkeypatch):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     assert all(losses[f"kd.{term}.loss"] > 0 for term in model.terms)
-    weights = {k: p for k, p in model.named_parameters() if "weight" in k and ".vel." not in k}
+    idle = (".vel.", ".roi_head.")  # not learnt; the first proposals may hold no point at all
+    weights = {
+        k: p
+        for k, p in model.named_parameters()
+        if "weight" in k and not any(part in k for part in idle)
+    }
     assert not [k for k, p in weights.items() if p.grad is None or not p.grad.any()]
     model.eval()
     with torch.no_grad():
@@ -82,13 +103,13 @@ def test_config_trains_and_predicts(name, monkeypatch):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_students_have_a_fourth_and_a_sixteenth_of_the_parameters(family):
+def test_students_have_the_parameters_that_their_names_say(family):
     def count(name):
         model = build_detector(load_config(FOLDER / name).model.student)
         return sum(parameter.numel() for parameter in model.parameters())
 
     teacher = count(f"teachers/{family}_kitti.py")
-    for times in (4, 16):
+    for times in TIMES.get(family, (4, 16)):
         student = count(f"baseline/{family}-{times}x_kitti.py")
         assert teacher / student == pytest.approx(times, rel=0.05)
 
@@ -96,8 +117,8 @@ def test_students_have_a_fourth_and_a_sixteenth_of_the_parameters(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_names_say_what_a_config_holds(family):
     """<method>/<student>_<teacher>_kitti.py: that method, that student, that teacher."""
-    for method in ("response", "fitnets", "pointdistiller"):
-        for times in (4, 16):
+    for method in METHODS_OF.get(family, ("response", "fitnets", "pointdistiller")):
+        for times in TIMES.get(family, (4, 16)):
             config = load_config(FOLDER / method / f"{family}-{times}x_{family}_kitti.py")
             baseline = load_config(FOLDER / "baseline" / f"{family}-{times}x_kitti.py")
             assert config.model.method.type == method
@@ -107,7 +128,12 @@ def test_names_say_what_a_config_holds(family):
                 assert config[key] == baseline[key], key
 
 
-@pytest.mark.parametrize("family, box_dim", FAMILIES.items())
+NOISE = pytest.param("pointrcnn", 7, marks=pytest.mark.slow)  # numba compiles ObjectNoise
+
+
+@pytest.mark.parametrize(
+    "family, box_dim", [f for f in FAMILIES.items() if f[0] != "pointrcnn"] + [NOISE]
+)
 def test_training_data_of_a_real_config(family, box_dim, kitti):
     """The whole augmentation runs, with objects pasted from the data base."""
     config = load_config(FOLDER / f"teachers/{family}_kitti.py", data_root=kitti)
