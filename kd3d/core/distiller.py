@@ -127,8 +127,8 @@ class Distiller(BaseModel):
         self.turns = [(STUDENT, *together), *((n,) for n in peers if n not in together)]
         self.turn = self.turns[0]
 
-    def _build_terms(self, method: Some, terms_too: Some, labels: Some) -> None:
-        terms, self.labels = sentences(method, terms_too, labels, list(self.peers))
+    def _build_terms(self, method: Some, more: Some, labels: Some) -> None:
+        terms, self.labels = sentences(method, more, labels, list(self.peers))
         check_sides(terms, list(self.learners), [STUDENT, *self.teachers])
         fixed = [name for name, teacher in self.teachers.items() if not teacher.trains]
         check_labels(self.labels, list(self.learners), fixed)

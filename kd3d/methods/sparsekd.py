@@ -42,7 +42,7 @@ CARD = MethodCard(
     status=("parity-tested",),
     differences=(
         "a teacher's box that overlaps one of the ground truth is no second label; the authors "
-        "keep both, and give one cell two boxes to regress",
+        "keep both, the teacher's first, and give one cell two boxes to regress",
         "the teacher's own suppression decides which boxes it offers; the authors do without "
         "(test_cfg of the teacher)",
         "boxes of heads with other grids are compared in metres; the authors leave them out",
@@ -118,7 +118,7 @@ def sparsekd(
             )
         )
     if labels:
-        usual = dict(duplicate=None) if official_parity else {}
+        usual = dict(duplicate=None, first="teacher") if official_parity else {}
         own = labels if isinstance(labels, dict) else {}
         made.append(dict(type="TeacherLabels", teacher=teacher) | usual | own)
     return made
