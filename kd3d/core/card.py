@@ -13,10 +13,12 @@ class Variant:
     Attributes:
         options: Of the method.
         needs: Instead of the card's.
+        same: Instead of the card's.
     """
 
     options: dict[str, Any]
     needs: tuple[str, ...]
+    same: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,6 @@ class MethodCard:
         }
         for variant in self.variants:
             label = " ".join([self.name, *(f"{k}={v}" for k, v in variant.options.items())])
-            card = replace(self, needs=variant.needs, variants=())
+            card = replace(self, needs=variant.needs, same=variant.same, variants=())
             found[label] = ({"type": self.name, **variant.options}, card)
         return found

@@ -160,8 +160,8 @@ class Distiller(BaseModel):
         if twice is not None:
             raise UserError(f"{twice} is inherited twice", "model.inherit", "separate the parts")
 
-    def _build_terms(self, method: Some, terms_too: Some, labels: Some) -> None:
-        terms, self.labels = sentences(method, terms_too, labels, list(self.peers))
+    def _build_terms(self, method: Some, more: Some, labels: Some) -> None:
+        terms, self.labels = sentences(method, more, labels, list(self.peers))
         check_sides(terms, list(self.learners), [STUDENT, *self.teachers])
         fixed = [name for name, teacher in self.teachers.items() if not teacher.trains]
         check_labels(self.labels, list(self.learners), fixed)

@@ -16,7 +16,7 @@ from kd3d.core.taps import BOXES
 from kd3d.errors import UserError
 from kd3d.masks.overlap import bev_overlap, suppressed
 
-FIRST = ("teacher", "truth")
+FIRST = ("truth", "teacher")
 FRAMES = ("all", "unlabelled")
 _FIELDS = {"bboxes_3d", "labels_3d"}
 
@@ -60,8 +60,8 @@ class TeacherLabels:
         suppress: Overlap from which the lower of two detections of one class is left out; None: the
             teacher's head has done it as its ``test_cfg`` says.
         limit: Most detections a sample, the best ones.
-        first: Which come first, ``teacher`` or ``truth``: where two boxes lie in one cell, heads
-            differ in which one they regress.
+        first: Which come first, ``teacher`` or ``truth``: a head that takes so many objects and no
+            more (``max_objs``) drops the last.
         frames: ``all``, or only those that are ``unlabelled``.
         terms: Names of terms of this learner whose foreground is to be the joined boxes.
 
@@ -78,7 +78,7 @@ class TeacherLabels:
         duplicate: float | None = 0.1,
         suppress: float | None = None,
         limit: int = 500,
-        first: str = "teacher",
+        first: str = "truth",
         frames: str = "all",
         terms: Sequence[str] = (),
     ) -> None:

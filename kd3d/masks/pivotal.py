@@ -18,7 +18,7 @@ def pivotal_positions(
     .. math:: w_i = [c_i > \theta]\; c_i^{soft}\; g_i, \qquad c_i = \max_k q_{ik}
 
     J. Yang, S. Shi, R. Ding, Z. Wang, X. Qi, "Towards efficient 3D object detection with knowledge
-    distillation" (SparseKD), NeurIPS 2022, section 4.2.
+    distillation" (SparseKD), NeurIPS 2022.
 
     Args:
         scores: The teacher's class probabilities q (B, N, K).

@@ -47,7 +47,7 @@ CARD = MethodCard(
     ),
     zero_when_equal=False,
     variants=(
-        Variant({"variant": "bev"}, needs=("stage0",)),
+        Variant({"variant": "bev"}, needs=("stage0",), same=("grid",)),
         Variant({"variant": "point"}, needs=("points",)),
     ),
 )

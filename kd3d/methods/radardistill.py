@@ -40,6 +40,7 @@ CARD = MethodCard(
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("stage0", "bev", "head", "gt_boxes"),
+    same=(),
     heads=("CenterHead", "Anchor3DHead"),
     status=("parity-tested",),
     differences=(

@@ -29,7 +29,7 @@ CARD = MethodCard(
     title="J. Yang, S. Shi, R. Ding, Z. Wang, X. Qi: Towards efficient 3D object detection with "
     "knowledge distillation (SparseKD), without teacher-guided initialisation",
     venue="NeurIPS 2022",
-    paper="arXiv:2205.15156",
+    paper="openreview.net/forum?id=1tnVNogPUz9",
     idea="Scores are imitated at the few positions where objects are and the teacher is sure, "
     "boxes at the objects; confident boxes of the teacher are trained on like ground truth.",
     equation="L = w sum_i c_i g_i sum_k (p_ik - q_ik)^2 / sum_i c_i g_i + v sum_o |r_o^S - r_o^T| "
@@ -42,7 +42,7 @@ CARD = MethodCard(
     status=("parity-tested",),
     differences=(
         "a teacher's box that overlaps one of the ground truth is no second label; the authors "
-        "keep both, and give one cell two boxes to regress",
+        "keep both, the teacher's first, and give one cell two boxes to regress",
         "the teacher's own suppression decides which boxes it offers; the authors do without "
         "(test_cfg of the teacher)",
         "boxes of heads with other grids are compared in metres; the authors leave them out",
@@ -118,7 +118,7 @@ def sparsekd(
             )
         )
     if labels:
-        usual = dict(duplicate=None) if official_parity else {}
+        usual = dict(duplicate=None, first="teacher") if official_parity else {}
         own = labels if isinstance(labels, dict) else {}
         made.append(dict(type="TeacherLabels", teacher=teacher) | usual | own)
     return made

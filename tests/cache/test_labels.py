@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 def labelled(config):
     """The teacher's boxes are labels, and the foreground of the feature term."""
     config.model.method = dict(type="fitnets")
-    config.model.labels = dict(score=0.2, terms=["bev"])
+    config.model.labels = dict(score=0.2, limit=5, terms=["bev"])
     config.train_cfg.max_epochs = 1
     return config
 
@@ -27,6 +27,7 @@ def scalars(work):
     return [row for row in rows if "loss" in row]
 
 
+@pytest.mark.slow
 def test_losses_equal_those_of_live_labels(tmp_path):
     kitti = prepared(tmp_path / "kitti")
     teacher, store = make_teacher(tmp_path / "teacher.pth"), tmp_path / "store.zarr"

@@ -172,10 +172,10 @@ def test_which_detections_join_a_frame_without_ground_truth(options, places):
 
 def test_how_detections_join_the_ground_truth():
     truth = moved(0.0)
-    assert joined(truth)[0] == [0.5, 5, 10, 15, 15.5, 0]
-    assert joined(truth, first="truth")[0] == [0, 0.5, 5, 10, 15, 15.5]
+    assert joined(truth)[0] == [0, 0.5, 5, 10, 15, 15.5]
+    assert joined(truth, first="teacher")[0] == [0.5, 5, 10, 15, 15.5, 0]
     places, labels, added = joined(truth, duplicate=0.1)
-    assert (places, labels, added) == ([5, 10, 15, 15.5, 0], [1, 0, 2, 2, 0], 4)
+    assert (places, labels, added) == ([0, 5, 10, 15, 15.5], [0, 1, 0, 2, 2], 4)
     assert joined(truth, duplicate=0.9)[2] == 5
     assert joined(moved(4.0), duplicate=0.1)[2] == 5  # it overlaps one of another class
     assert joined(truth, frames="unlabelled")[0] == [0]
@@ -190,7 +190,7 @@ def test_how_detections_join_the_ground_truth():
         (dict(learner="peer"), "not trained"),
         (dict(teacher="teacher:bev"), "no boxes"),
         (dict(terms=["bve"]), "no term 'bve'"),
-        (dict(first="gt"), "teacher or truth"),
+        (dict(first="gt"), "truth or teacher"),
         (dict(frames="some"), "unknown frames"),
         (dict(scores=0.5), "scores"),
         ([LOW, LOW], "one name"),

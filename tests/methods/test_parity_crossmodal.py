@@ -46,7 +46,7 @@ def objects(data, width):
     boxes = []
     for index, mask in zip(data["ind"], data["mask"]):
         index = index[mask > 0]
-        box = torch.zeros(len(index), 7)
+        box = torch.ones(len(index), 7)
         box[:, 0], box[:, 1] = index % width + 0.5, index // width + 0.5
         boxes.append(box)
     return Context(boxes, [torch.zeros(len(box)).long() for box in boxes], {}, 0.0)

@@ -1,7 +1,7 @@
 """SparseKD's loss of class scores, and that of a second stage's predictions.
 
 J. Yang, S. Shi, R. Ding, Z. Wang, X. Qi, "Towards efficient 3D object detection with knowledge
-distillation" (SparseKD), NeurIPS 2022, section 4.2; where it looks: `kd3d.masks.pivotal`.
+distillation" (SparseKD), NeurIPS 2022; where it looks: `kd3d.masks.pivotal`.
 """
 
 from __future__ import annotations
