@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from kd3d.core.taps import DECODED, PROPOSALS, StopForward, TapSet
+from kd3d.losses.precision import in_float32
 
 CANDIDATES, OVERLAP, KEPT = 256, 0.8, 128  # of the tap ``proposals``
 # What a head is set to for proposals, by the names that mmdet3d's two kinds of heads use.
@@ -119,6 +120,7 @@ def decode_boxes(
         augmented LiDAR frame, ``scores`` (N,) in 0..1, ``labels`` (N,).
     """
     head = model.pts_bbox_head if hasattr(model, "pts_bbox_head") else model.bbox_head
+    head_output = in_float32(head_output)
     metas = [sample.metainfo for sample in data_samples]
     with _generous(head, head_output) if generous else contextlib.nullcontext():
         if "preds_dicts" in inspect.signature(head.predict_by_feat).parameters:
@@ -142,11 +144,12 @@ def _best(
 def _generous(head: Any, head_output: Any) -> Iterator[None]:
     """Let a head give proposals; afterwards it is set as before."""
     coder, config = head.bbox_coder, head.test_cfg
-    limits = ("max_num", "score_threshold")
-    before = {key: getattr(coder, key) for key in limits if key in vars(coder)}
+    is_center = isinstance(head_output[0][0], dict)
+    limits = ("max_num", "score_threshold") if is_center else ()
+    before = {key: getattr(coder, key) for key in limits}
     head.test_cfg = copy.copy(config)
     head.test_cfg.update({key: value for key, value in _GENEROUS.items() if key in config})
-    if "max_num" in before:  # a centre head's: no more peaks than cells
+    if is_center:  # no more peaks than cells
         cells = head_output[0][0]["heatmap"][0, 0].numel()
         coder.max_num, coder.score_threshold = min(CANDIDATES, cells), None
     elif getattr(head, "use_sigmoid_cls", False):  # else every class has all candidates

@@ -17,6 +17,7 @@ from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError, did_you_mean
 from kd3d.losses import feature_loss, masked_mean
 from kd3d.losses.feature.standardise import channel_moments, standardise_rows, standardised
+from kd3d.losses.precision import in_float32
 from kd3d.masks.boxes import box_mask, gaussian_mask
 
 MASKS: dict[str, Callable[..., Tensor]] = {"box": box_mask, "gaussian": gaussian_mask}
@@ -123,9 +124,9 @@ class Term(nn.Module):
             )
         if self.joined:
             context = context.as_trained(self.student_branch)
-        context.taps = _as_float(context.taps)
+        context.taps = in_float32(context.taps)
         with torch.autocast(self.weight.device.type, enabled=False):
-            return self.distance(_as_float(student), _as_float(teacher), context)
+            return self.distance(in_float32(student), in_float32(teacher), context)
 
 
 @TERMS.register_module()
@@ -263,13 +264,3 @@ def split_tap(text: str, term: str) -> tuple[str, str]:
     if not colon or not branch or not tap:
         raise UserError(f"{text!r} is no tap", f"term {term}", "write '<model>:<path or alias>'")
     return branch, tap
-
-
-def _as_float(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.float() if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {key: _as_float(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_as_float(item) for item in value]
-    return value

@@ -17,6 +17,7 @@ from kd3d.engine import provenance
 from kd3d.engine.inherited import inherited
 from kd3d.engine.register import register_all
 from kd3d.engine.runner import load_config, load_student, test, train
+from kd3d.errors import UserError
 from kd3d.evaluation.efficiency import measure
 from kd3d.fileio import read_json, write_json, write_text
 from kd3d.models.source import build_detector
@@ -37,7 +38,17 @@ def run_config(
 
 
 def train_run(config: Config) -> float:
-    """Train (or continue) a run and return the seconds this call took."""
+    """Train (or continue) a run and return the seconds this call took.
+
+    Raises:
+        UserError: The config has stages, of which a record cannot tell.
+    """
+    if config.get("stages"):
+        raise UserError(
+            "a run of a sweep or demo is one training, this config has stages",
+            config.filename,
+            "train it with kd3d train, or set stages=None",
+        )
     started = time.monotonic()
     train(config, resume=True)
     seconds = time.monotonic() - started

@@ -95,7 +95,7 @@ def distinct(masks: Tensor, score: Tensor, most: int, overlap: float) -> Tensor:
     """
     order = score.argsort(descending=True)
     left = order[masks[order].flatten(1).any(1)]
-    chosen = []
+    chosen: list[Tensor] = []
     while len(left) and len(chosen) < most:
         best, left = left[0], left[1:]
         chosen.append(best)

@@ -73,6 +73,25 @@ def test_losses_equal_those_of_the_live_teacher(kitti, teacher, filled, tmp_path
     assert live[0]["kd.bev.loss"] != pytest.approx(live[2]["kd.bev.loss"], rel=1e-3)
 
 
+def test_further_taps_are_stored_too(kitti, teacher, tmp_path):
+    """Terms that also read the teacher's proposals, and one that reads its head whole."""
+    short = ("train_cfg.max_epochs=1", "param_scheduler.total_steps=1")
+    method = [dict(type="lidar_distillation"), dict(type="rdd", features=0.1)]
+    live = live_config(kitti, teacher, tmp_path / "live", *short)
+    cached = cached_config(kitti, teacher, tmp_path / "s.zarr", tmp_path / "cached", *short)
+    for config in (live, cached):
+        config.model.method = method
+    fill(cached)
+    train(live)
+    train(cached)
+    live, cached = losses(tmp_path / "live"), losses(tmp_path / "cached")
+    assert len(live) == len(cached) == 2
+    for one, other in zip(live, cached):
+        for key in ("kd.beams.loss", "kd.disparity.loss"):
+            assert one[key] > 1e-3
+            assert other[key] == pytest.approx(one[key], rel=1e-5, abs=1e-5)
+
+
 OTHER_ORIGINS = {
     "teacher weights": lambda config, other: config.model.teachers.teacher.update(
         checkpoint=str(other)

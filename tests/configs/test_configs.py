@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 
 from kd3d.engine.register import register_all
 from kd3d.engine.runner import load_config, train
+from kd3d.engine.stages import read_stages, stage_config
 from kd3d.models.source import build_detector
 from tests import toy
 from tests.data.kitti_tiny import CAR
@@ -63,7 +64,10 @@ def made_up(model, monkeypatch, seed):
     if layer is not None:
         monkeypatch.setattr(toy, "RANGE", list(layer.point_cloud_range))
     box_dim = 9 if type(model.student).__name__ == "CenterPoint" else 7
-    return toy.batch(samples=1, seed=seed, box_dim=box_dim)
+    data = toy.batch(samples=1, seed=seed, box_dim=box_dim)
+    for key in {key for keys in model.data_preprocessor.keys.values() for key in keys.values()}:
+        data["inputs"].setdefault(key, data["inputs"]["points"])  # another branch's cloud
+    return data
 
 
 def marked(name):
@@ -144,6 +148,27 @@ def test_training_data_of_a_real_config(family, box_dim, kitti):
     boxes = [s["data_samples"].gt_instances_3d.bboxes_3d.tensor for s in samples]
     assert all(b.shape[1] == box_dim for b in boxes)
     assert max(len(b) for b in boxes) == 3  # a car, a cyclist, and a car of the other frame
+
+
+def test_stages_of_lidar_distillation_see_their_beams(kitti):
+    """Pasted objects included, the student's points are some of the teacher's, as are its tests'."""
+    name = "lidar_distillation/pointpillars-16beams_pointpillars_kitti.py"
+    config, before, beams = load_config(FOLDER / name, data_root=kitti), None, []
+    for stage in read_stages(config):
+        own = stage_config(config, stage, before)
+        before = stage, own
+        with DATASETS.switch_scope_and_registry("mmdet3d") as registry:
+            dataset = registry.build(own.train_dataloader.dataset)
+            tested = registry.build(own.test_dataloader.dataset)
+        assert len(dataset) == 3
+        inputs = dataset[0]["inputs"]
+        clouds = [{tuple(p) for p in inputs[k].tolist()} for k in ("points_teacher", "points")]
+        assert clouds[1] < clouds[0]
+        beams.append((*map(len, clouds), len(tested[0]["inputs"]["points"])))
+    (dense, half, test_half), (half_again, quarter, test_quarter) = beams
+    assert 0.35 < half / dense < 0.65
+    assert 0.35 < quarter / half_again < 0.65
+    assert 0.35 < test_quarter / test_half < 0.65
 
 
 def test_a_real_config_trains_through_the_runner(kitti, tmp_path):

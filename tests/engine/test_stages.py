@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kd3d.cli import main as cli
+from kd3d.engine.experiment import train_run
 from kd3d.engine.hooks import ProgressHook
 from kd3d.engine.runner import load_config
 from kd3d.engine.stages import read_stages, stage_config, train_stages
@@ -165,3 +166,8 @@ def test_mistakes_in_stages_are_found_before_the_first(message, tmp_path):
     with pytest.raises(UserError, match=message):
         train_stages(config(stages=BAD[message], work_dir=str(tmp_path / "work")))
     assert not (tmp_path / "work").exists()
+
+
+def test_a_recorded_run_is_one_training():
+    with pytest.raises(UserError, match="this config has stages"):
+        train_run(config())

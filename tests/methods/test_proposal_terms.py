@@ -267,3 +267,17 @@ def test_proposals_are_the_best_boxes_of_any_score(family):
         overlap = torch.as_tensor(box_iou(boxes.numpy(), boxes.numpy())).fill_diagonal_(0)
         same = labels[:, None] == labels[None]
         assert (overlap[same] <= OVERLAP + 1e-3).all()
+
+
+def test_proposals_of_an_ensemble_are_a_members():
+    torch.manual_seed(0)
+    members = {n: dict(checkpoint=None, model=toy.centerpoint(width=0.5)) for n in "ab"}
+    teachers = dict(teacher=dict(type="Ensemble", members=members))
+    method = dict(type="lidar_distillation", teacher_tap="b/bev")
+    model = Distiller(toy.centerpoint(), teachers, method)
+    assert model.terms["beams"].further() == ("teacher:b/proposals",)
+    model.init_weights()
+    losses = toy.loss(model, toy.batch())
+    assert losses["kd.beams.loss"] > 0
+    with pytest.raises(UserError, match="proposals has no mean"):
+        Distiller(toy.centerpoint(), teachers, dict(type="lidar_distillation"))

@@ -174,10 +174,10 @@ def test_old_boxes_in_new_terms():
 
 def test_every_teacher_config_can_be_certified():
     """The command that a refusal names leads to a config with an evaluator of ours."""
-    from kd3d.engine.certify import _evaluators
+    from kd3d.engine.certify import device_evaluators
     from kd3d.engine.register import register_all
     from kd3d.engine.runner import load_config
 
     register_all()
     for path in [*(ROOT / "configs/teachers").glob("*.py"), TEACHER]:
-        assert _evaluators(load_config(path))[0]["type"] == "KittiAP"
+        assert device_evaluators(load_config(path))[0]["type"] == "KittiAP"
