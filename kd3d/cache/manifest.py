@@ -128,7 +128,7 @@ def tap_entry(spec: FeatureSpec, reads: dict[str, Any] | None, skeleton: Any) ->
     layout = "foreground" if reads and "mask" in reads else spec.layout
     entry = {"channels": spec.channels, "layout": layout, "reads": reads, "skeleton": skeleton}
     entry |= {"shape": spec.shape and list(spec.shape), "extent_m": _listed(spec.extent_m)}
-    return entry | {"maps": spec.maps}
+    return entry | {"maps": [[[name, count] for name, count in part] for part in spec.maps]}
 
 
 def tap_spec(entry: dict[str, Any]) -> FeatureSpec:
