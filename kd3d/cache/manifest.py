@@ -130,7 +130,7 @@ def tap_entry(spec: FeatureSpec, reads: dict[str, Any] | None, skeleton: Any) ->
     if layout == "levels":
         return entry | {"levels": [tap_entry(one, None, None) for one in spec.each]}
     entry |= {"shape": spec.shape and list(spec.shape), "extent_m": _listed(spec.extent_m)}
-    return entry | {"maps": spec.maps}
+    return entry | {"maps": [[[name, count] for name, count in part] for part in spec.maps]}
 
 
 def tap_spec(entry: dict[str, Any]) -> FeatureSpec:
