@@ -1,10 +1,11 @@
-"""PointRCNN on the CPU: trains, predicts, is distilled by its points, exports as the stock one."""
+"""Networks on points on the CPU: train, predict, are distilled, export as the stock ones."""
 
 import copy
 import math
 
 import pytest
 import torch
+from mmdet3d.structures import PointData
 from mmengine.config import Config
 
 from kd3d.core.context import Context
@@ -61,7 +62,7 @@ def test_shrinking_refuses_what_is_not_there():
 
 
 def test_trains_predicts_and_exports(tmp_path):
-    model = distiller()
+    model = distiller(method=None, teachers={})
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     first, second = [], []  # stages; the second regresses once a proposal fits an object
     for _ in range(20):
@@ -157,3 +158,30 @@ def test_clouds_of_other_lengths_are_refused_by_name(keep, message):
     for training in (True, False):
         with pytest.raises(UserError, match=message):
             model.data_preprocessor(data, training)
+
+
+def test_3dssd_runs_on_the_same_operations():
+    """It samples by features and groups in shells: distances given, radii from below."""
+    override = dict(
+        backbone=dict(
+            num_points=(128, 64, (16, 16)), fps_sample_range_lists=((-1), (-1), (32, -1))
+        ),
+        bbox_head=dict(
+            vote_module_cfg=dict(num_points=16), vote_aggregation_cfg=dict(num_point=16)
+        ),
+    )
+    torch.manual_seed(0)
+    config = dict(config="mmdet3d::3dssd/3dssd_4xb4_kitti-3d-car.py", override=override)
+    model = build_detector(config)
+    data = batch()
+    for sample in data["data_samples"]:
+        sample.gt_instances_3d.labels_3d.zero_()  # cars only
+        sample.gt_pts_seg = PointData()
+    loss = toy.total(toy.loss(model, data))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert model.backbone.SA_modules[0].mlps[0][0].conv.weight.grad.abs().sum() > 0
+    model.eval()
+    with torch.no_grad():
+        found = model(**model.data_preprocessor(data, False), mode="predict")
+    assert len(found) == 2
