@@ -1,0 +1,9 @@
+# The same student with the teacher; a sweep names the method.
+_base_ = './baseline.py'
+model = dict(
+    teachers=dict(
+        teacher=dict(
+            type='Frozen',
+            config='benchmarks/lidar/configs/teacher.py',
+            checkpoint='work_dirs/lidar/teacher/student.pth')),
+    method=dict(type='response', scores=10.0))

@@ -1,0 +1,76 @@
+"""Make what the LiDAR evidence needs: simulated data in three splits, and certified teachers.
+
+Usage: python benchmarks/lidar/prepare.py [--out work_dirs/lidar] [--teachers teacher teacher20]
+
+Runs what is missing, so it can be stopped and continued. ``kitti_infos_tune.pkl`` holds the first
+100 frames of KITTI's validation split, on which weights are chosen; ``kitti_infos_held.pkl`` the
+200 others, on which results are measured once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mmengine import dump, load
+
+from kd3d.data.kitti_prepare import prepare_kitti
+from kd3d.engine.certify import certify
+from kd3d.engine.experiment import record_run, run_config, test_run, train_run
+from kd3d.engine.steps import Steps, fingerprint
+from kd3d.simulation.kitti import simulate_kitti
+
+CONFIGS = Path(__file__).parent / "configs"
+FRAMES, VAL_SHARE, TUNE, SEED = 620, 0.4839, 100, 11
+
+
+def main() -> None:
+    """Make data and teachers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/lidar"))
+    parser.add_argument("--teachers", nargs="+", default=["teacher", "teacher20"])
+    arguments = parser.parse_args()
+    steps, data = Steps(arguments.out), arguments.out / "data"
+    key = fingerprint(FRAMES, VAL_SHARE, TUNE, SEED)
+    steps.run("data", key, [data / "kitti_infos_held.pkl"], lambda: make_data(data))
+    for name in arguments.teachers:
+        config = run_config(str(CONFIGS / f"{name}.py"), arguments.out / name, data, seed=0)
+        key = fingerprint(config.pretty_text, data / "kitti_infos_held.pkl")
+        weights = arguments.out / name / "student.pth"
+        steps.run(name, key, [weights], lambda c=config: make_teacher(c, facts(data, "held")))  # type: ignore[misc]
+
+
+def make_data(data: Path) -> None:
+    """Simulate, prepare, and part the validation split in two."""
+    simulate_kitti(data, FRAMES, SEED, val_share=VAL_SHARE)
+    prepare_kitti(data)
+    infos = load(data / "kitti_infos_val.pkl")
+    parts = {"tune": slice(TUNE), "held": slice(TUNE, None)}
+    for name, part in parts.items():
+        dump({**infos, "data_list": infos["data_list"][part]}, data / f"kitti_infos_{name}.pkl")
+
+
+def facts(data: Path, split: str) -> dict[str, Any]:
+    """Return what records state about the data."""
+    return {
+        "root": str(data),
+        "simulated": True,
+        "split": split,
+        "train_split": "train",
+        "frames": len(load(data / f"kitti_infos_{split}.pkl")["data_list"]),
+        "train_frames": len(load(data / "kitti_infos_train.pkl")["data_list"]),
+        "data_seed": SEED,
+    }
+
+
+def make_teacher(config: Any, about: dict[str, Any]) -> None:
+    """Train, test, record and certify one teacher."""
+    train_run(config)
+    test_run(config)
+    record_run(config, "teacher", None, about)
+    certify(config, Path(config.work_dir) / "student.pth", facts=about)
+
+
+if __name__ == "__main__":
+    main()
