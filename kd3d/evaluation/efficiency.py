@@ -58,7 +58,7 @@ def layer_macs(model: Any, batch: dict[str, Any]) -> dict[str, int]:
         finally:
             layers.remove_hooks()
     rest = counter.get_total_flops() // 2 - layers.seen_by_torch
-    return layers.macs | ({"": rest} if rest else {})
+    return layers.macs | layers.sparse_macs() | ({"": rest} if rest else {})
 
 
 class _Layers:
@@ -67,7 +67,7 @@ class _Layers:
     def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
         self.counter, self.seen_by_torch = counter, 0
         self.macs: dict[str, int] = {}
-        self.pairs: dict[str, int] = {}  # of a rulebook, which layers may share
+        self.sites: dict[str, tuple[Any, Tensor, Tensor, list[int]]] = {}
         self.before: dict[str, int] = {}
         self.hooks = []
         for name, module in model.named_modules():
@@ -86,15 +86,23 @@ class _Layers:
 
     def _leave(self, name: str, module: Any, inputs: Any, output: Any) -> None:
         macs = seen = (self.counter.get_total_flops() - self.before[name]) // 2
-        if is_sparse(module):
-            key = module.indice_key or name
-            if key not in self.pairs:
-                self.pairs[key] = site_pairs(module, inputs[0], output)
-            macs = self.pairs[key] * module.in_channels * module.out_channels
+        if is_sparse(module):  # counted afterwards: the counter slows every operation down
+            taken, given = inputs[0].indices, output.indices
+            self.sites[name] = (module, taken, given, list(inputs[0].spatial_shape))
         elif isinstance(module, DEFORMABLE):
             macs, seen = module.weight.numel() * output.numel() // output.shape[1], 0
         self.macs[name] = self.macs.get(name, 0) + macs
         self.seen_by_torch += seen
+
+    def sparse_macs(self) -> dict[str, int]:
+        """Return layer -> number for the sparse layers; those on the same sites are counted once."""
+        found, known = {}, {}
+        for name, (module, taken, given, shape) in self.sites.items():
+            key = (id(taken), id(given), *map(tuple, geometry(module)))
+            if key not in known:
+                known[key] = site_pairs(module, taken, given, shape)
+            found[name] = known[key] * module.in_channels * module.out_channels
+        return found
 
 
 def is_sparse(module: nn.Module) -> bool:
@@ -102,44 +110,51 @@ def is_sparse(module: nn.Module) -> bool:
     return hasattr(module, "subm") and hasattr(module, "indice_key")
 
 
-def site_pairs(module: Any, inputs: Any, output: Any) -> int:
-    """Return the number of (input site, output site) pairs of a sparse convolution's rulebook.
+def geometry(module: Any) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Return the kernel, stride, padding and dilation of a sparse convolution, along each axis.
 
-    Counted from the sites themselves: libraries and devices keep their rulebooks in several forms.
-
-    Args:
-        module: The sparse convolution.
-        inputs: Its sparse input; ``indices`` (N, 1 + D) batch and cell.
-        output: Its sparse output.
+    A submanifold one has outputs where its inputs lie, whatever its own padding says.
 
     Raises:
         UserError: An inverse or transposed one.
     """
     if module.inverse or module.transposed:
         raise UserError(f"cannot count a {type(module).__name__}", "FLOPs")
-    shape = torch.tensor(inputs.spatial_shape)
-    there = torch.zeros(int(shape.prod()) * inputs.batch_size, dtype=torch.bool)
-    there[_flat(inputs.indices.cpu().long(), shape)] = True
-    sites = output.indices.cpu().long()
-    kernel, stride, padding, dilation = (
-        torch.tensor(getattr(module, key))
-        for key in ("kernel_size", "stride", "padding", "dilation")
-    )
-    if module.subm:  # its own padding is ignored: an output lies where its input does
-        stride, padding = torch.ones_like(kernel), kernel // 2 * dilation
+    kernel, dilation = list(module.kernel_size), list(module.dilation)
+    if module.subm:
+        return kernel, [1] * len(kernel), [k // 2 * d for k, d in zip(kernel, dilation)], dilation
+    return kernel, list(module.stride), list(module.padding), dilation
+
+
+def site_pairs(module: Any, taken: Tensor, given: Tensor, shape: list[int]) -> int:
+    """Return the number of (input site, output site) pairs in a sparse convolution's rulebook.
+
+    Counted from the sites themselves: libraries and devices keep their rulebooks in several forms.
+
+    Args:
+        module: The sparse convolution.
+        taken: (N, 1 + D) batch and cell of the input's sites.
+        given: (M, 1 + D) of the output's.
+        shape: The input's cells along each axis.
+    """
+    kernel, stride, padding, dilation = map(torch.tensor, geometry(module))
+    size = torch.tensor(shape)
+    taken, given = taken.cpu().long(), given.cpu().long()
+    there = torch.zeros((int(taken[:, 0].max()) + 1) * int(size.prod()), dtype=torch.bool)
+    there[_flat(taken, shape)] = True
     total = 0
     for offset in itertools.product(*(range(k) for k in kernel.tolist())):
-        cells = sites[:, 1:] * stride - padding + torch.tensor(offset) * dilation
-        inside = ((cells >= 0) & (cells < shape)).all(1)
-        touched = torch.cat([sites[inside, :1], cells[inside]], 1)
+        cells = given[:, 1:] * stride - padding + torch.tensor(offset) * dilation
+        inside = ((cells >= 0) & (cells < size)).all(1)
+        touched = torch.cat([given[inside, :1], cells[inside]], 1)
         total += int(there[_flat(touched, shape)].sum())
     return total
 
 
-def _flat(sites: Tensor, shape: Tensor) -> Tensor:
+def _flat(sites: Tensor, shape: list[int]) -> Tensor:
     """Turn (N, 1 + D) batch and cell into (N,) positions in the flattened dense volume."""
     flat = sites[:, 0]
-    for axis, length in enumerate(shape.tolist(), start=1):
+    for axis, length in enumerate(shape, start=1):
         flat = flat * length + sites[:, axis]
     return flat
 

@@ -106,8 +106,14 @@ def compact(
     target = (params or flops or 1.0) * before.total(unit)
     at_full_width = before if wide == model else cost(wide, points)
 
+    prices: dict[str, float] = {}  # many widths round to the same channels
+
     def value(width: float) -> float:
-        return _price(shrunk(width), at_full_width.applied, unit)
+        narrow = shrunk(width)
+        key = repr(narrow)
+        if key not in prices:
+            prices[key] = _price(narrow, at_full_width.applied, unit)
+        return prices[key]
 
     width, missed = nearest_width(value, target)
     narrow = shrunk(width)
@@ -194,9 +200,9 @@ def _plain(width: float, value: Callable[[float], float]) -> float:
     """Return the width of fewest digits that gives the same value."""
     wanted = value(width)
     for digits in range(1, 6):
-        rounded = round(width, digits)
-        if 0 < rounded <= 1 and value(rounded) == wanted:
-            return rounded
+        for rounded in (round(width, digits), math.ceil(width * 10**digits) / 10**digits):
+            if 0 < rounded <= 1 and value(rounded) == wanted:
+                return rounded
     return width
 
 
