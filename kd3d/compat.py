@@ -92,3 +92,23 @@ def use_available_device(model: nn.Module) -> nn.Module:
             if hasattr(module, "algo"):
                 module.algo = ConvAlgo.Native
     return model
+
+
+def turn_sparse_weights(model: nn.Module, state: Any) -> None:
+    """Give the weights of spconv's layers their present layout (out, *kernel, in), in place.
+
+    Older ones are (*kernel, in, out). mmdet3d's loader tells them by a version in the state dict's
+    metadata, which is often lost; here their shapes tell.
+
+    Args:
+        model: The detector that will load them.
+        state: An ordered state dict with ``_metadata``.
+    """
+    for name, module in model.named_modules():
+        weight = state.get(f"{name}.weight")
+        if weight is None or not type(module).__module__.startswith("spconv."):
+            continue
+        turned = weight.permute(weight.dim() - 1, *range(weight.dim() - 1))
+        if weight.shape != module.weight.shape and turned.shape == module.weight.shape:
+            state[f"{name}.weight"] = turned
+        state._metadata[name] = {"version": 2}

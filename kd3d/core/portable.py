@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,17 +35,25 @@ def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata:
             lambda key: _portable_key(key + ".").rstrip(".") if key else key,
         )
     for name, teacher in module.teachers.items():  # type: ignore[operator, union-attr]
-        for key, value in teacher.state().items():
-            state[f"{prefix}{TEACHER_PREFIX}{name}.{key}"] = value
+        start = f"{prefix}{TEACHER_PREFIX}{name}."
+        kept = part(teacher.state(), lambda key, start=start: start + key)
+        state.update(kept)
+        if hasattr(state, "_metadata"):
+            state._metadata.update(kept._metadata)
 
 
 def _on_load(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     for name, teacher in module.teachers.items():  # type: ignore[operator, union-attr]
         start = f"{prefix}{TEACHER_PREFIX}{name}."
-        found = {k[len(start) :]: state.pop(k) for k in list(state) if k.startswith(start)}
+        found = part(state, _without(start))
+        for key in [key for key in state if key.startswith(start)]:
+            state.pop(key)
         if found:
             teacher.load_state(found)
     _rename(state, prefix, _module_key)
+    versions = getattr(state, "_metadata", {})  # the loader's own: it may only grow
+    for key in [k for k in versions if k.startswith(prefix) and k]:
+        versions.setdefault(prefix + _module_key(key[len(prefix) :] + ".").rstrip("."), versions[key])
 
 
 def _rename(state: dict, prefix: str, rename: Any) -> None:
@@ -65,18 +74,42 @@ def _module_key(key: str) -> str:
     return key if key.startswith(STUDENT_PREFIX) else STUDENT_PREFIX + key
 
 
-def student_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def student_state(state: dict[str, Tensor]) -> OrderedDict[str, Tensor]:
     """Return the stock detector's part of a saved state, as plain CPU tensors."""
-    return _plain({k: v for k, v in state.items() if not k.startswith(EXTRA_PREFIX)})
+    return _plain(part(state, lambda key: None if key.startswith(EXTRA_PREFIX) else key))
 
 
-def state_under(state: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+def state_under(state: dict[str, Tensor], start: str) -> OrderedDict[str, Tensor]:
     """Return the part of a saved state whose keys begin with `start`, without it."""
-    return _plain({k[len(start) :]: v for k, v in state.items() if k.startswith(start)})
+    return _plain(part(state, _without(start)))
 
 
-def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().clone() for key, value in state.items()}
+def part(
+    state: dict[str, Tensor], rename: Callable[[str], str | None]
+) -> OrderedDict[str, Tensor]:
+    """Return the entries of a state dict that `rename` gives a new key, none for those left out.
+
+    The versions that modules note beside their weights come along: without them mmdet3d takes the
+    weights of spconv's layers for the older layout and turns them.
+    """
+    found = OrderedDict((rename(key), value) for key, value in state.items())
+    found.pop(None, None)  # type: ignore[call-overload]
+    versions = getattr(state, "_metadata", {})
+    renamed = {rename(f"{key}." if key else key): value for key, value in versions.items()}
+    found._metadata = OrderedDict(  # type: ignore[attr-defined]
+        (key.rstrip("."), value) for key, value in renamed.items() if key is not None
+    )
+    return found  # type: ignore[return-value]
+
+
+def _without(start: str) -> Callable[[str], str | None]:
+    return lambda key: key[len(start) :] if key.startswith(start) else None
+
+
+def _plain(state: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
+    for key, value in state.items():
+        state[key] = value.detach().cpu().clone()
+    return state
 
 
 def key_report(expected: dict[str, Tensor], found: dict[str, Tensor], limit: int = 3) -> str | None:

@@ -13,7 +13,7 @@ from torch import nn
 
 import kd3d
 from kd3d import compat
-from kd3d.core.portable import EXTRA_PREFIX, key_report
+from kd3d.core.portable import EXTRA_PREFIX, key_report, part
 from kd3d.errors import UserError, did_you_mean
 from kd3d.models.shrink import shrink_model
 
@@ -118,7 +118,8 @@ def load_weights(model: nn.Module, path: str | Path, where: str = "checkpoint") 
     checkpoint = compat.load_checkpoint_file(path)
     _refuse_old_convention(checkpoint.get("meta") or {}, path)
     state = checkpoint.get("state_dict", checkpoint)
-    state = {key: value for key, value in state.items() if not key.startswith(EXTRA_PREFIX)}
+    state = part(state, lambda key: None if key.startswith(EXTRA_PREFIX) else key)
+    compat.turn_sparse_weights(model, state)
     report = key_report(model.state_dict(), state)
     if report:
         raise UserError(

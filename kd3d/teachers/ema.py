@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd3d.core.portable import part
 from kd3d.core.registry import TEACHERS
 from kd3d.core.schedules import build_schedule
 from kd3d.errors import UserError
@@ -85,10 +86,12 @@ class EMA(ModelTeacher):
 
     def state(self) -> dict[str, Tensor]:
         """Return the average's state dict and the number of updates."""
-        return {**self.model.state_dict(), "updates": torch.tensor(self.updates)}
+        state = self.model.state_dict()
+        state["updates"] = torch.tensor(self.updates)
+        return state
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved average."""
-        state = dict(state)
-        self.updates = int(state.pop("updates"))
-        self.model.load_state_dict(state, strict=True)
+        self.updates = int(state["updates"])
+        weights = part(state, lambda key: None if key == "updates" else key)
+        self.model.load_state_dict(weights, strict=True)
