@@ -33,7 +33,7 @@ def stock(seed=5):
 def test_a_distiller_with_an_average_resumes(tmp_path):
     model, other = distiller(0), distiller(1)
     model.teachers["teacher"].updates = 3
-    save_checkpoint({"state_dict": model.state_dict()}, tmp_path / "all.pth")
+    save_checkpoint({"state_dict": model.state_dict()}, str(tmp_path / "all.pth"))
     load_checkpoint(other, str(tmp_path / "all.pth"), strict=True)
     assert same(model.state_dict(), other.state_dict())
     assert other.teachers["teacher"].updates == 3
