@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import warnings
@@ -50,5 +51,7 @@ def quiet_dependencies() -> None:
         r"`torch\.cuda\.amp\.custom_",  # spconv
         "Using a non-tuple sequence",  # spconv
         "To copy construct from a tensor",  # mmdet3d's box coders
+        "dir_offset and dir_limit_offset",  # mmdet3d's anchor heads
     ):
         warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # spconv asks it

@@ -1,9 +1,3 @@
 # The student learns from the teacher's head; the method's default weights, not tuned on KITTI.
-_base_ = '../baseline/centerpoint-pillar-16x_kitti.py'
-model = dict(
-    teachers=dict(
-        teacher=dict(
-            type='Frozen',
-            config='kd3d::teachers/centerpoint-pillar_kitti.py',
-            checkpoint='work_dirs/centerpoint-pillar_kitti/student.pth')),
-    method=dict(type='response'))
+_base_ = '../_base_/pairs/centerpoint-pillar-16x_centerpoint-pillar_kitti.py'
+model = dict(method=dict(type='response'))

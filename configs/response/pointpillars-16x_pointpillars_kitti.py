@@ -1,11 +1,3 @@
 # The student learns from the teacher's head; the method's default weights, not tuned on KITTI.
-_base_ = '../baseline/pointpillars-16x_kitti.py'
-model = dict(
-    teachers=dict(
-        teacher=dict(
-            type='Frozen',
-            config='kd3d::teachers/pointpillars_kitti.py',
-            # Or mmdet3d's public weights of that config (untried): model zoo,
-            # pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class
-            checkpoint='work_dirs/pointpillars_kitti/student.pth')),
-    method=dict(type='response'))
+_base_ = '../_base_/pairs/pointpillars-16x_pointpillars_kitti.py'
+model = dict(method=dict(type='response'))

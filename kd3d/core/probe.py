@@ -139,11 +139,11 @@ def _point_range(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return low and high of made-up points, one value an input channel, intensity in 0..1."""
     layer = getattr(model.data_preprocessor, "voxel_layer", None)
     limits = list(layer.point_cloud_range) if layer is not None else [0, -20, -2, 40, 20, 1]
-    extra = max(_point_channels(model) - 3, 0)
+    extra = max(point_channels(model) - 3, 0)
     return torch.tensor(limits[:3] + [0.0] * extra), torch.tensor(limits[3:] + [1.0] * extra)
 
 
-def _point_channels(model: Any) -> int:
+def point_channels(model: Any) -> int:
     """Return how many values a point of this detector's input has."""
     for name in ("voxel_encoder", "pts_voxel_encoder"):
         encoder = getattr(model, name, None)

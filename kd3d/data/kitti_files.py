@@ -270,8 +270,8 @@ def read_calibration(path: PathLike) -> Calibration:
     return Calibration(matrices["P2"], matrices["R0_rect"], matrices["Tr_velo_to_cam"], matrices)
 
 
-def read_points(path: PathLike) -> np.ndarray:
-    """Read a cloud: (N, 4) float32 x, y, z in metres and reflectance 0 to 1, LiDAR frame.
+def read_points(path: PathLike, columns: int = 4) -> np.ndarray:
+    """Read a cloud: (N, columns) float32 x, y, z in metres, reflectance 0 to 1, ..., LiDAR frame.
 
     Raises:
         UserError: Missing, empty or truncated file, or values that are not finite.
@@ -282,11 +282,10 @@ def read_points(path: PathLike) -> np.ndarray:
         raise UserError("file not found", path) from None
     if not data:
         raise UserError("the file is empty", path, "copy it again")
-    if len(data) % 16:
-        raise UserError(
-            f"{len(data)} bytes is not a multiple of 16 (truncated?)", path, "copy it again"
-        )
-    points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)
+    if len(data) % (4 * columns):
+        what = f"{len(data)} bytes is not a multiple of {4 * columns} (truncated?)"
+        raise UserError(what, path, "copy it again")
+    points = np.frombuffer(data, dtype="<f4").reshape(-1, columns)
     bad = int((~np.isfinite(points).all(axis=1)).sum())
     if bad:
         raise UserError(

@@ -11,6 +11,13 @@ from kd3d.models.shrink_points import narrow_point_rcnn
 
 Model = dict[str, Any]
 _SPARSE = ((16,), (32, 32, 32), (64, 64, 64), (64, 64, 64))  # SparseEncoder.encoder_channels
+PARTS = {  # in the order of the data; the kinds of each that are known here
+    "voxel_encoder": ("PillarFeatureNet", "HardVFE", "HardSimpleVFE", "DynamicSimpleVFE"),
+    "middle_encoder": ("PointPillarsScatter", "SparseEncoder"),
+    "backbone": ("SECOND",),
+    "neck": ("SECONDFPN", "mmdet.FPN"),
+    "bbox_head": ("Anchor3DHead", "CenterHead"),
+}
 
 
 def shrink_model(
@@ -23,14 +30,15 @@ def shrink_model(
 ) -> Model:
     """Return a stock model dict of a smaller detector of the same kind.
 
-    Works on SECOND-like detectors: PointPillars, SECOND and CenterPoint with pillars or voxels; and
-    on the width of PointRCNN.
+    Works on SECOND-like detectors: PointPillars (with SECOND's neck or a feature pyramid), SECOND
+    and CenterPoint with pillars or voxels, its heads of deformable convolutions too; and on the
+    width of PointRCNN.
 
     Args:
         model: The stock model dict; it is not changed.
         width: Factor on all hidden channels; parameters shrink about with its square.
         depth: Factor on the number of layers of each backbone stage, at least one remains.
-        voxel_m: New pillar or voxel edge along x and y in metres.
+        voxel_m: New, larger pillar or voxel edge along x and y in metres.
         divisor: Channels are rounded to a multiple of this, at least this.
         where: For messages.
 
@@ -41,6 +49,8 @@ def shrink_model(
     for name, value in (("width", width), ("depth", depth)):
         if not 0 < value <= 1:
             raise UserError(f"{name} = {value}, wanted a factor in (0, 1]", where)
+    if divisor < 1:
+        raise UserError(f"divisor = {divisor}, wanted 1 or more", where)
     model = copy.deepcopy(model)
     scale = _Scale(width, divisor)
     if model.get("type") == "PointRCNN":
@@ -49,14 +59,7 @@ def shrink_model(
         if width < 1:
             narrow_point_rcnn(model, scale, where)
         return model
-    prefix = "pts_" if "pts_backbone" in model else ""
-    parts: dict[str, Any] = {
-        k: model.get(prefix + k)
-        for k in ("voxel_encoder", "middle_encoder", "backbone", "neck", "bbox_head")
-    }
-    missing = [prefix + name for name, part in parts.items() if part is None]
-    if missing:
-        raise UserError(f"{model.get('type')} has no {', '.join(missing)}", where)
+    parts = _parts(model, where)
     if width < 1:
         _narrow(parts, scale, where)
     if depth < 1:
@@ -65,6 +68,20 @@ def shrink_model(
     if voxel_m is not None:
         _coarsen(model, parts, voxel_m, where)
     return model
+
+
+def _parts(model: Model, where: str) -> Model:
+    """Return the parts of `model` by name, each of a kind that this file knows."""
+    prefix = "pts_" if "pts_backbone" in model else ""
+    parts: Model = {name: model.get(prefix + name) for name in PARTS}
+    missing = [prefix + name for name, part in parts.items() if part is None]
+    if missing:
+        raise UserError(f"{model.get('type')} has no {', '.join(missing)}", where)
+    for name, types in PARTS.items():
+        found = parts[name]["type"]
+        if found not in types:
+            raise UserError(f"cannot shrink a {found}, only {', '.join(types)}", where)
+    return parts
 
 
 class _Scale:
@@ -81,10 +98,8 @@ class _Scale:
 
 def _narrow(parts: Model, scale: _Scale, where: str) -> None:
     encoder, middle, backbone, neck, head = parts.values()
-    _is(encoder, where, "PillarFeatureNet", "HardSimpleVFE", "DynamicSimpleVFE")
     if "feat_channels" in encoder:
         encoder["feat_channels"] = scale(encoder["feat_channels"])
-    _is(middle, where, "PointPillarsScatter", "SparseEncoder")
     if middle["type"] == "PointPillarsScatter":
         middle["in_channels"] = encoder["feat_channels"][-1]
         backbone["in_channels"] = middle["in_channels"]
@@ -94,38 +109,45 @@ def _narrow(parts: Model, scale: _Scale, where: str) -> None:
             middle[key] = scale(middle.get(key, default))
         middle["encoder_channels"] = scale(middle.get("encoder_channels", _SPARSE))
         backbone["in_channels"] = middle["output_channels"] * planes
-    _is(backbone, where, "SECOND")
-    _is(neck, where, "SECONDFPN")
     backbone["out_channels"] = scale(backbone["out_channels"])
-    neck["in_channels"], neck["out_channels"] = (
-        backbone["out_channels"],
-        scale(neck["out_channels"]),
-    )
-    _narrow_head(head, sum(neck["out_channels"]), scale, where)
+    neck["in_channels"] = backbone["out_channels"]
+    neck["out_channels"] = scale(neck["out_channels"])
+    levels = neck["out_channels"]  # one number for all levels of a pyramid
+    _narrow_head(head, sum(levels) if isinstance(levels, (list, tuple)) else levels, scale, where)
 
 
 def _narrow_head(head: Model, channels: int, scale: Any, where: str) -> None:
-    _is(head, where, "Anchor3DHead", "CenterHead")
     head["in_channels"] = channels
     if head["type"] == "Anchor3DHead":
         head["feat_channels"] = channels
         return
-    head["share_conv_channel"] = scale(head.get("share_conv_channel", 64))
+    shared = head["share_conv_channel"] = scale(head.get("share_conv_channel", 64))
     separate = head.setdefault(
         "separate_head", {"type": "SeparateHead", "init_bias": -2.19, "final_kernel": 3}
     )
     separate["head_conv"] = scale(separate.get("head_conv", 64))
-
-
-def _is(part: Model, where: str, *types: str) -> None:
-    if part["type"] not in types:
-        raise UserError(f"cannot shrink a {part['type']}, only {', '.join(types)}", where)
+    deformable = separate.get("dcn_config")
+    if deformable is not None:
+        groups = deformable.get("groups", 1)
+        if shared % groups:
+            raise UserError(
+                f"{shared} channels cannot be split into the {groups} groups of dcn_config",
+                where,
+                "choose another width or divisor",
+            )
+        deformable["in_channels"] = deformable["out_channels"] = shared
 
 
 def _coarsen(model: Model, parts: Model, voxel_m: float, where: str) -> None:
     layer = model["data_preprocessor"]["voxel_layer"]
     low, high = layer["point_cloud_range"][:3], layer["point_cloud_range"][3:]
     old = list(layer["voxel_size"])
+    if not max(old[:2]) <= voxel_m < min(high[0] - low[0], high[1] - low[1]):
+        raise UserError(
+            f"voxel_m = {voxel_m}, wanted an edge from the model's own {max(old[:2])} m up to its "
+            "range",
+            where,
+        )
     cells = [(high[i] - low[i]) / voxel_m for i in (0, 1)]
     stride = (
         math.prod(parts["backbone"]["layer_strides"])

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,11 @@ from kd3d.errors import UserError
 from kd3d.fileio import read_json, write_bytes, write_json, write_text
 from kd3d.simulation.calibration import LIDAR_HEIGHT_M, calibration_text, lidar_pose, rig
 from kd3d.simulation.spec import ScenarioSpec, load_spec
+
+if TYPE_CHECKING:
+    from kd3d.simulation.lidar import Sweep
+    from kd3d.simulation.scene import Scene
+    from kd3d.simulation.tracing import Tracer
 
 VERSION = 1
 MANIFEST = "simulated.json"
@@ -117,9 +123,6 @@ def make_frame(job: FrameJob) -> int:
 
     from kd3d.simulation.camera import photograph
     from kd3d.simulation.labels import label_frame
-    from kd3d.simulation.lidar import sweep
-    from kd3d.simulation.surroundings import compose
-    from kd3d.simulation.tracing import Tracer
 
     cv2.setNumThreads(1)
     huffman = [
@@ -129,11 +132,8 @@ def make_frame(job: FrameJob) -> int:
         cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
     ]
     calibration = rig()
-    pose = lidar_pose(calibration)
     rng = np.random.default_rng([job.seed, PARTS.index(job.part), job.number])
-    scene = compose(rng, job.spec, ground_z=pose[1][2] - LIDAR_HEIGHT_M)
-    tracer = Tracer(scene.vertices, scene.faces)
-    turn = sweep(tracer, scene, pose, rng)
+    scene, tracer, turn = _scan(rng, job.spec, lidar_pose(calibration))
     view = photograph(tracer, scene, rng)
     png = cv2.imencode(".png", view.image, huffman)[1].tobytes()
     files = job.files()
@@ -143,6 +143,29 @@ def make_frame(job: FrameJob) -> int:
     if "label_2" in files:
         write_labels(files["label_2"], label_frame(scene, view, turn, calibration.p2))
     return job.number
+
+
+def simulated_points(seed: int = 0, spec: str = "street") -> np.ndarray:
+    """Return (N, 4) x, y, z in metres and intensity: the first frame of `simulate_kitti`.
+
+    The whole turn, not only what the camera sees.
+    """
+    _need("open3d")
+    rng = np.random.default_rng([seed, 0, 0])
+    return _scan(rng, load_spec(spec), lidar_pose(rig()))[2].points
+
+
+def _scan(
+    rng: np.random.Generator, spec: ScenarioSpec, pose: tuple[np.ndarray, np.ndarray]
+) -> tuple[Scene, Tracer, Sweep]:
+    """Make a scene and turn the LiDAR in it once."""
+    from kd3d.simulation.lidar import sweep
+    from kd3d.simulation.surroundings import compose
+    from kd3d.simulation.tracing import Tracer
+
+    scene = compose(rng, spec, ground_z=pose[1][2] - LIDAR_HEIGHT_M)
+    tracer = Tracer(scene.vertices, scene.faces)
+    return scene, tracer, sweep(tracer, scene, pose, rng)
 
 
 def _run(jobs: list[FrameJob], workers: int) -> None:
@@ -191,7 +214,11 @@ def _check(frames: int, seed: int, test_frames: int, val_share: float, workers: 
         raise UserError(f"share {val_share}", "--val-share", "give 0 up to below 1")
     if workers < 1:
         raise UserError(f"{workers} workers", "--workers", "give 1 or more")
-    for module in ("open3d", "cv2"):
+    _need("open3d", "cv2")
+
+
+def _need(*modules: str) -> None:
+    for module in modules:
         if importlib.util.find_spec(module) is None:
             raise UserError(f"{module} is not installed", "kd3d simulate", "run `make setup`")
 

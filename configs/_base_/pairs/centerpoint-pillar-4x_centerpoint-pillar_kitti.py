@@ -1,0 +1,8 @@
+# The compact student and its trained, certified teacher; a method's config adds the method.
+_base_ = '../../baseline/centerpoint-pillar-4x_kitti.py'
+model = dict(
+    teachers=dict(
+        teacher=dict(
+            type='Frozen',
+            config='kd3d::teachers/centerpoint-pillar_kitti.py',
+            checkpoint='work_dirs/centerpoint-pillar_kitti/student.pth')))

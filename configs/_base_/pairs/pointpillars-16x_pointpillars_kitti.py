@@ -1,0 +1,10 @@
+# The compact student and its trained, certified teacher; a method's config adds the method.
+_base_ = '../../baseline/pointpillars-16x_kitti.py'
+model = dict(
+    teachers=dict(
+        teacher=dict(
+            type='Frozen',
+            config='kd3d::teachers/pointpillars_kitti.py',
+            # Or mmdet3d's public weights of that config (untried): model zoo,
+            # pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class
+            checkpoint='work_dirs/pointpillars_kitti/student.pth')))

@@ -1,0 +1,4 @@
+# Factors of the BEV map, by an autoencoder that trains beside the student;
+# the method's default weight, not tuned on KITTI.
+_base_ = '../_base_/pairs/centerpoint-pillar-4x_centerpoint-pillar_kitti.py'
+model = dict(method=dict(type='ft'))

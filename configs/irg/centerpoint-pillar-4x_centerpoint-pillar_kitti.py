@@ -1,0 +1,4 @@
+# Objects of a batch and the distances between them;
+# the method's default weight, not tuned on KITTI.
+_base_ = '../_base_/pairs/centerpoint-pillar-4x_centerpoint-pillar_kitti.py'
+model = dict(method=dict(type='irg'))

@@ -1,0 +1,4 @@
+# Soft class scores of the head (Hinton et al.);
+# weight: suggested by gradient norms on the demo (DiagnosticsHook), not tuned on KITTI.
+_base_ = '../_base_/pairs/centerpoint-pillar-4x_centerpoint-pillar_kitti.py'
+model = dict(method=dict(type='kd', weight=10.0))

@@ -1,0 +1,3 @@
+# The BEV map on grids from fine to coarse; the method's default weight, not tuned on KITTI.
+_base_ = '../_base_/pairs/centerpoint-pillar-4x_centerpoint-pillar_kitti.py'
+model = dict(method=dict(type='reviewkd'))

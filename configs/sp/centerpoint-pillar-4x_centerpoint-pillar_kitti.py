@@ -1,0 +1,3 @@
+# Which objects of a batch resemble each other; the method's default weight, not tuned on KITTI.
+_base_ = '../_base_/pairs/centerpoint-pillar-4x_centerpoint-pillar_kitti.py'
+model = dict(method=dict(type='sp'))

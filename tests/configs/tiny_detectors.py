@@ -1,0 +1,82 @@
+"""The detectors of a config on a small range, with few channels: wiring, not capacity."""
+
+import hashlib
+import json
+
+import torch
+
+from kd3d.models.shrink import shrink_model
+from kd3d.models.source import build_detector, detector_config, resolve_detector
+from tests.models.families import on_range
+
+LIMITS = [0.0, -12.8, -3.0, 51.2, 12.8, 1.0]
+FEW = dict(width=0.25, depth=0.34)
+FEW_PROPOSALS = dict(  # PointRCNN's second stage
+    roi_head=dict(bbox_roi_extractor=dict(roi_layer=dict(num_sampled_points=32))),
+    train_cfg=dict(rcnn=dict(sampler=dict(num=8))),
+    test_cfg=dict(rpn=dict(nms_cfg=dict(nms_post=8))),
+)
+FEW_POINTS = dict(
+    FEW_PROPOSALS, backbone=dict(num_points=(256, 64, 32, 16), num_samples=((4, 8),) * 4)
+)
+GRAPHS = dict(queries=40, neighbours=8)
+# finest voxel edge of a config in metres -> how much larger its voxels become
+GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 1, 0.4: 1}
+
+
+def methods_of(model):
+    """Return the method dicts of a distiller's config, none for a teacher or a baseline."""
+    found = model.get("method") or []
+    return found if isinstance(found, list) else [found]
+
+
+def teachers_of(model):
+    """Return the teachers of a distiller's config, an ensemble's members one by one."""
+    teachers = (model.get("teachers") or {}).values()
+    return [one for t in teachers for one in t.get("members", {"": t}).values()]
+
+
+def make_tiny(model, weights):
+    """Shrink all detectors of a distiller's config in place; frozen teachers get random weights.
+
+    Voxels grow by one factor, so that models of different voxels keep their ratio.
+
+    Args:
+        model: The distiller's config.
+        weights: Folder for the teachers' checkpoints, one for each different teacher.
+    """
+    parts = [model.student, *(t for t in teachers_of(model) if {"config", "model"} & set(t))]
+    whole = [resolve_detector(detector_config(part)) for part in parts]
+    edges = [edge for edge in map(_edge, whole) if edge]
+    for part, detector in zip(parts, whole):
+        if _edge(detector):
+            voxel_m = _edge(detector) * GROWTH[min(edges)]
+            detector = shrink_model(on_range(detector, LIMITS), voxel_m=voxel_m, **FEW)
+        elif detector["type"] == "PointRCNN":
+            few = dict(model=detector, override=FEW_POINTS, shrink=dict(width=FEW["width"]))
+            detector = resolve_detector(few)
+        for key in ("config", "shrink", "override"):
+            part.pop(key, None)
+        part.model = detector
+        if part.get("checkpoint"):
+            part.update(checkpoint=_checkpoint(detector, weights), allow_uncertified=True)
+    for method in methods_of(model):
+        if method["type"] == "pointdistiller":
+            method.update(GRAPHS)
+
+
+def _edge(model):
+    """Return the edge of a voxel along x and y, None for detectors without voxels."""
+    layer = (model.get("data_preprocessor") or {}).get("voxel_layer")
+    return layer["voxel_size"][0] if layer else None
+
+
+def _checkpoint(detector, folder):
+    digest = hashlib.sha256(json.dumps(detector, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{digest}.pth"
+    if not path.is_file():
+        torch.manual_seed(1)
+        teacher = build_detector(detector)
+        teacher.init_weights()
+        torch.save({"state_dict": teacher.state_dict()}, path)
+    return str(path)
