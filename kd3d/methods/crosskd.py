@@ -38,11 +38,11 @@ CARD = MethodCard(
     needs=("head_mid", "head"),
     heads=("CenterHead", "Anchor3DHead"),
     same=(),
-    status=("parity-tested",),
+    status=("parity-tested", "formula-tested"),
     differences=(
         "the student crosses after a centre head's shared convolution, cross='branches' after the "
-        "first convolution of each branch, which is the paper's third of five; anchor heads here "
-        "have nothing but 1x1 predictors, so the neck's map crosses",
+        "first convolution of each branch (index 3 of the authors' longer branches); anchor heads "
+        "here have nothing but 1x1 predictors, so the neck's map crosses",
         "where the widths differ a 1x1 convolution comes before the alignment, and where the grids "
         "differ the student is read at the teacher's cells in metres; the authors' models agree in "
         "both",
