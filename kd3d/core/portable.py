@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
+from operator import add
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,10 +38,10 @@ def _on_save(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata:
         )
     for name, teacher in module.teachers.items():  # type: ignore[operator, union-attr]
         start = f"{prefix}{TEACHER_PREFIX}{name}."
-        kept = part(teacher.state(), lambda key, start=start: start + key)
+        kept = part(teacher.state(), partial(add, start))
         state.update(kept)
         if hasattr(state, "_metadata"):
-            state._metadata.update(kept._metadata)
+            state._metadata.update(getattr(kept, "_metadata", {}))
 
 
 def _on_load(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
@@ -53,7 +55,8 @@ def _on_load(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) 
     _rename(state, prefix, _module_key)
     versions = getattr(state, "_metadata", {})  # the loader's own: it may only grow
     for key in [k for k in versions if k.startswith(prefix) and k]:
-        versions.setdefault(prefix + _module_key(key[len(prefix) :] + ".").rstrip("."), versions[key])
+        path = _module_key(key[len(prefix) :] + ".").rstrip(".")
+        versions.setdefault(prefix + path, versions[key])
 
 
 def _rename(state: dict, prefix: str, rename: Any) -> None:
@@ -84,9 +87,7 @@ def state_under(state: dict[str, Tensor], start: str) -> OrderedDict[str, Tensor
     return _plain(part(state, _without(start)))
 
 
-def part(
-    state: dict[str, Tensor], rename: Callable[[str], str | None]
-) -> OrderedDict[str, Tensor]:
+def part(state: dict[str, Tensor], rename: Callable[[str], str | None]) -> OrderedDict[str, Tensor]:
     """Return the entries of a state dict that `rename` gives a new key, none for those left out.
 
     The versions that modules note beside their weights come along: without them mmdet3d takes the

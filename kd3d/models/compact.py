@@ -214,8 +214,8 @@ def _remark(
         return ""
     share = target / whole
     if low == high:
-        side = "no width gives more" if low < target else "no width gives less"
-        return f"{unit}: {share:.4g} of the original cannot be reached, {side} than {low / whole:.4g}"
+        side = "more" if low < target else "less"
+        return f"{unit}: no width gives {side} than {low / whole:.4g} of the original"
     return (
         f"{unit}: wanted {share:.4g} of the original; channels come in multiples of {divisor}, so "
         f"the nearest are {low / whole:.4g} and {high / whole:.4g}"
