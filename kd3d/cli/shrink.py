@@ -38,11 +38,14 @@ def register(app: typer.Typer) -> None:
         """Write a stock mmdet3d config of a smaller detector and say what it costs."""
         from kd3d.data.kitti_files import read_points
         from kd3d.engine.runner import load_config
+        from kd3d.errors import UserError
         from kd3d.models.compact import compact
         from kd3d.models.source import config_path
         from kd3d.models.stock import stock_model, with_model, write_config
         from kd3d.simulation.kitti import simulated_points
 
+        if columns < 3:
+            raise UserError(f"{columns}, wanted 3 or more", "--columns")
         read = load_config(config_path(config))
         points = simulated_points(SEED) if frame is None else read_points(frame, columns)
         found = compact(stock_model(read), points, width, depth, voxel, params, flops, divisor)

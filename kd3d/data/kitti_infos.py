@@ -7,7 +7,9 @@ another order, and one image decoded for its size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,7 @@ def read_image_size(path: Any) -> tuple[int, int]:
 
 def check_frame(frame: Frame) -> list[UserError]:
     """Read all files of a frame strictly and return what is wrong with them."""
-    readers = {
+    readers: dict[str, Callable[[Path], object]] = {
         "velodyne": read_points,
         "image_2": read_image_size,
         "calib": read_calibration,

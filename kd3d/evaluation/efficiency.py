@@ -95,7 +95,7 @@ class _Layers:
         self.seen_by_torch += seen
 
     def sparse_macs(self) -> dict[str, int]:
-        """Return layer -> number for the sparse layers; those on the same sites are counted once."""
+        """Return layer -> number of the sparse layers; equal rulebooks are counted once."""
         found, known = {}, {}
         for name, (module, taken, given, shape) in self.sites.items():
             key = (id(taken), id(given), *map(tuple, geometry(module)))

@@ -83,6 +83,12 @@ def compact(
     Raises:
         UserError: Contradicting or impossible wishes, or a detector that cannot be shrunk or run.
     """
+    if model.get("type") == "PointRCNN":
+        raise UserError(
+            "the FLOPs of a PointRCNN are not counted",
+            "shrink",
+            "name its width in a config: student=dict(config=..., shrink=dict(width=0.25))",
+        )
     wishes = {"--width": width, "--params": params, "--flops": flops}
     given = [name for name, value in wishes.items() if value is not None]
     if len(given) > 1:
@@ -214,10 +220,8 @@ def _remark(
         return ""
     share = target / whole
     if low == high:
-        side = "no width gives more" if low < target else "no width gives less"
-        return (
-            f"{unit}: {share:.4g} of the original cannot be reached, {side} than {low / whole:.4g}"
-        )
+        side = "more" if low < target else "less"
+        return f"{unit}: no width gives {side} than {low / whole:.4g} of the original"
     return (
         f"{unit}: wanted {share:.4g} of the original; channels come in multiples of {divisor}, so "
         f"the nearest are {low / whole:.4g} and {high / whole:.4g}"

@@ -44,6 +44,7 @@ BASELINES = [name for name in NAMES if re.fullmatch(r"baseline/.+-\d+x_kitti\.py
 FAMILIES = {  # values of a box in training
     "pointpillars": 7, "second": 7, "centerpoint-pillar": 9, "centerpoint-voxel": 9, "pointrcnn": 7,
 }  # fmt: skip
+NOISY = ("second", "centerpoint-voxel", "pointrcnn")  # their objects are moved one by one
 ONE_EACH = [
     "response/pointpillars-16x_pointpillars_kitti.py",
     "pointdistiller/second-4x_second_kitti.py",
@@ -159,7 +160,7 @@ def test_detectors_train_and_predict_at_full_size(name, monkeypatch):
     check_steps(config, monkeypatch)
 
 
-def train_two_steps(name, data, weights, work, *options):
+def train_two_steps(name, data, weights, work, *options, left_out=()):
     """Run a config through the runner on small detectors; return what it logged, a dict a step."""
     quick = [
         "train_cfg.max_epochs=1",
@@ -175,12 +176,14 @@ def train_two_steps(name, data, weights, work, *options):
         dataset.update(times=1) if "times" in dataset else None
         dataset = dataset.dataset
     dataset.indices = 4
+    dataset.pipeline = [step for step in dataset.pipeline if step.type not in left_out]
     make_tiny(config.model, weights)
     assert train(config).is_file()
     (scalars,) = work.glob("*/vis_data/scalars.json")
     return [json.loads(line) for line in scalars.read_text().splitlines()]
 
 
+COMPILED = ("ObjectNoise",)  # numba takes ten seconds for it: slow tests have it
 WITHOUT_VALIDATION = [f"val_{part}=None" for part in ("dataloader", "cfg", "evaluator")]
 
 
@@ -198,10 +201,9 @@ def check_log(name, logged):
 def test_a_config_of_each_family_trains_through_the_runner(name, simulated, weights, tmp_path):
     """Its pipeline, schedule, checkpoints and exported student; one of them with validation."""
     first = name == ONE_EACH[0]
-    options = [] if first else WITHOUT_VALIDATION
     more = [f"val_dataloader.{key}" for key in ("num_workers=0", "persistent_workers=False")]
-    more.append("train_cfg.val_interval=1")
-    logged = train_two_steps(name, simulated, weights, tmp_path, *options, *(more if first else []))
+    options = [*more, "train_cfg.val_interval=1"] if first else WITHOUT_VALIDATION
+    logged = train_two_steps(name, simulated, weights, tmp_path, *options, left_out=COMPILED)
     check_log(name, logged)
     assert any("Car_3D_AP40_moderate_strict" in line for line in logged) == first
 
@@ -268,11 +270,12 @@ def test_grids_agree_with_range_and_voxels(family):
         assert all(one == layer["point_cloud_range"] for one in limits)
 
 
-NOISE = pytest.param("pointrcnn", 7, marks=pytest.mark.slow)  # numba compiles ObjectNoise
-
-
 @pytest.mark.parametrize(
-    "family, box_dim", [f for f in FAMILIES.items() if f[0] != "pointrcnn"] + [NOISE]
+    "family, box_dim",
+    [
+        pytest.param(*item, marks=pytest.mark.slow if item[0] in NOISY else ())
+        for item in FAMILIES.items()
+    ],
 )
 def test_training_data_of_a_real_config(family, box_dim, kitti):
     """The whole augmentation runs, with objects pasted from the data base."""

@@ -1,4 +1,4 @@
-"""Weights of spconv's layers survive saving, export and loading: their layout depends on metadata."""
+"""Weights of spconv's layers survive saving, export and loading, although metadata say how."""
 
 import pytest
 import torch
