@@ -77,7 +77,7 @@ def test_a_students_config_names_what_it_needs_of_kd3d(here):
         (["../stock.py", *HALF, "--columns", "2"], "--columns: 2, wanted 3 or more"),
         (["../stock.py", *HALF, "--out", "small"], "wanted the name of a .py file"),
         (["../stock.py", *HALF, "--out", "../stock.py"], "the config itself"),
-        ([POINTRCNN, *HALF], "PointRCNN has no voxel_encoder"),
+        ([POINTRCNN, *HALF], "FLOPs of a PointRCNN are not counted"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(here, arguments, message):
