@@ -1,9 +1,3 @@
 # A reconstruction from the paper's description, which has no code; weights as they come.
-_base_ = '../baseline/centerpoint-pillar-4x_kitti.py'
-model = dict(
-    teachers=dict(
-        teacher=dict(
-            type='Frozen',
-            config='kd3d::teachers/centerpoint-pillar_kitti.py',
-            checkpoint='work_dirs/centerpoint-pillar_kitti/student.pth')),
-    method=dict(type='rdd'))
+_base_ = '../_base_/pairs/centerpoint-pillar-4x_centerpoint-pillar_kitti.py'
+model = dict(method=dict(type='rdd'))

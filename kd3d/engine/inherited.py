@@ -26,7 +26,7 @@ def settle_inheritance(config: Config, resumed: bool) -> None:
     Raises:
         UserError: ``load_from`` would overwrite what is inherited.
     """
-    if not config.model.get("inherit"):
+    if not (config.get("model") or {}).get("inherit"):
         return
     if resumed:
         config.model = {key: value for key, value in config.model.items() if key != "inherit"}

@@ -38,6 +38,7 @@ CARD = MethodCard(
     schemes=("offline", "self"),
     algorithm=(),
     needs=("head", "boxes", "gt_boxes"),
+    same=("head", "anchor_grid"),
     heads=("CenterHead", "Anchor3DHead"),
     status=("parity-tested",),
     differences=(
