@@ -29,7 +29,7 @@ CARD = MethodCard(
     title="J. Yang, S. Shi, R. Ding, Z. Wang, X. Qi: Towards efficient 3D object detection with "
     "knowledge distillation (SparseKD), without teacher-guided initialisation",
     venue="NeurIPS 2022",
-    paper="openreview.net/forum?id=1tnVNogPUz9",
+    paper="https://openreview.net/forum?id=1tnVNogPUz9",
     idea="Scores are imitated at the few positions where objects are and the teacher is sure, "
     "boxes at the objects; confident boxes of the teacher are trained on like ground truth.",
     equation="L = w sum_i c_i g_i sum_k (p_ik - q_ik)^2 / sum_i c_i g_i + v sum_o |r_o^S - r_o^T| "

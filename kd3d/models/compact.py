@@ -164,12 +164,18 @@ def cost(model: Model, points: np.ndarray) -> Cost:
         model: A stock model dict.
         points: (N, 3 or more) x, y, z, intensity, ...; missing columns are 0, further ones unused.
     """
+    if model["data_preprocessor"].get("voxel_type") == "dynamic":
+        raise UserError(
+            "dynamic voxels run on CUDA only, so FLOPs cannot be counted here",
+            "shrink",
+            "write shrink=dict(width=..., depth=...) in a kd3d config instead",
+        )
     detector = build_detector(model).eval()
     weights = {name: p.numel() for name, p in detector.named_parameters()}
     macs = layer_macs(detector, _frame(detector, points))
     applied = {name: n / weights[f"{name}.weight"] for name, n in macs.items()}
     parts = [prefix + part for part in PARTS for prefix in ("", "pts_")]
-    parts = [name for name in parts if hasattr(detector, name)]
+    parts = [p for p in parts if hasattr(detector, p) and parameters(getattr(detector, p))]
     return Cost(
         {name: parameters(getattr(detector, name)) for name in parts},
         {name: 2 * sum(n for k, n in macs.items() if k.split(".")[0] == name) for name in parts},

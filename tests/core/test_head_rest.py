@@ -13,7 +13,9 @@ from kd3d.errors import UserError
 from kd3d.models.source import build_detector
 from kd3d.models.tiny import FAMILIES, batch
 
-CASES = [(family, MID) for family in FAMILIES if family != "pointrcnn"] + [("centerpoint", BRANCHES)]
+CASES = [(family, MID) for family in FAMILIES if family != "pointrcnn"] + [
+    ("centerpoint", BRANCHES)
+]
 
 
 def flat(value):

@@ -30,6 +30,8 @@ def here(tmp_path, monkeypatch):
 
 FRAME = ["--frame", "../frame.bin", "--columns", "5"]
 HALF = [*FRAME, "--width", "0.5"]
+DYNAMIC = "mmdet3d::dynamic_voxelization/second_dv_secfpn_8xb2-cosine-80e_kitti-3d-3class.py"
+REGNET = "mmdet3d::regnet/pointpillars_hv_regnet-400mf_secfpn_sbn-all_8xb4-2x_nus-3d.py"
 POINTRCNN = "mmdet3d::point_rcnn/point-rcnn_8xb2_kitti-3d-3class.py"
 
 
@@ -78,6 +80,8 @@ def test_a_students_config_names_what_it_needs_of_kd3d(here):
         (["../stock.py", *HALF, "--out", "small"], "wanted the name of a .py file"),
         (["../stock.py", *HALF, "--out", "../stock.py"], "the config itself"),
         ([POINTRCNN, *HALF], "FLOPs of a PointRCNN are not counted"),
+        ([REGNET, *HALF], "cannot shrink a NoStemRegNet"),
+        ([DYNAMIC, *HALF], "dynamic voxels run on CUDA only"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(here, arguments, message):

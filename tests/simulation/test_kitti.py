@@ -11,7 +11,7 @@ from kd3d.data.kitti_files import read_calibration, read_labels, read_points
 from kd3d.data.kitti_geometry import lidar_boxes, png_size, points_in_boxes, points_in_image
 from kd3d.errors import UserError
 from kd3d.simulation.calibration import HEIGHT, WIDTH
-from kd3d.simulation.kitti import MANIFEST, simulate_kitti
+from kd3d.simulation.kitti import MANIFEST, simulate_kitti, simulated_points
 from kd3d.simulation.statistics import kitti_statistics, markdown
 from tests.simulation.conftest import FRAMES, SEED, TEST_FRAMES
 
@@ -155,3 +155,8 @@ def test_statistics_count_what_is_there(simulated):
     assert all(line.count("|") == 4 for line in text.splitlines())
     with pytest.raises(UserError, match="no frame"):
         kitti_statistics(simulated / "ImageSets")
+
+
+def test_simulated_points_are_those_of_the_first_frame(simulated):
+    written = read_points(simulated / "training/velodyne/000000.bin")
+    assert np.array_equal(simulated_points(SEED), written)

@@ -7,7 +7,9 @@ train_pipeline = [
     {**step, **limits} if 'point_cloud_range' in step else step
     for step in _base_.train_pipeline
 ]
-train_pipeline[2]['db_sampler']['sample_groups'] = dict(Car=12, Pedestrian=6, Cyclist=6)
+sampler = train_pipeline[2]['db_sampler']
+sampler['sample_groups'] = dict(Car=12, Pedestrian=6, Cyclist=6)
+sampler['prepare']['filter_by_min_points'] = dict(Car=5, Pedestrian=10, Cyclist=10)
 train_pipeline.insert(
     3,
     dict(
