@@ -64,9 +64,8 @@ class Balance(nn.Module):
                 self.update(tasks, steps)
             self.steps += 1
         factors = dict(zip(self.names, self.factors().unbind()))
-        for key, value in losses.items():
-            if key.startswith("task.") and "loss" in key:
-                losses[key] = scaled(value, factors["task"])
+        own = {key: value for key, value in losses.items() if key.startswith("task.")}
+        losses.update(scaled_losses(own, factors["task"]))
         for learner, value in tasks.items():
             tasks[learner] = value * factors["task"]
         losses["balance.task"] = factors["task"].detach()
@@ -94,8 +93,14 @@ class Balance(nn.Module):
         return torch.stack([value.detach().float() for value in values])
 
 
-def scaled(value: Any, factor: float | Tensor) -> Any:
-    """Return a loss, or each of a list of losses, times a factor."""
+def scaled_losses(values: dict[str, Any], factor: float | Tensor) -> dict[str, Any]:
+    """Return losses, single ones and lists of them, times a factor; what is no loss stays."""
+    return {
+        key: _scaled(value, factor) if "loss" in key else value for key, value in values.items()
+    }
+
+
+def _scaled(value: Any, factor: float | Tensor) -> Any:
     if isinstance(value, (list, tuple)):
         return [item * factor for item in value]
     return value * factor

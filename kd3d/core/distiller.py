@@ -12,14 +12,14 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from kd3d.core import portable
-from kd3d.core.balance import scaled
+from kd3d.core.balance import scaled_losses
 from kd3d.core.balancers import build_balance
 from kd3d.core.branches import STUDENT, BranchPreprocessor
 from kd3d.core.context import Context
 from kd3d.core.gradients import TermStep, task_total
 from kd3d.core.guard import Guard
 from kd3d.core.labelled import only_labelled
-from kd3d.core.labels import box_size
+from kd3d.core.labels import join_labels
 from kd3d.core.probe import probe
 from kd3d.core.registry import INHERITANCES, TEACHERS, build
 from kd3d.core.run import decoded, watch
@@ -241,11 +241,13 @@ class Distiller(BaseModel):
                 features[name] = teacher(inputs, data_samples, context)
         for name, model in self.learners.items():
             if name in self.turn:
-                samples = self._join_labels(name, data_samples[name], features, context, losses)
+                own = [source for source in self.labels if source.learner == name]
+                samples, added = join_labels(own, model, data_samples[name], features, context)
+                losses |= added
                 self.taps[name].arm()
                 with only_labelled(model, samples, f"model.{name}"):
                     task = model(inputs[name], samples, mode="loss")
-                tasks[name] = self._weighted_task(task)
+                tasks[name] = scaled_losses(task, self.task_weight)
                 start = "task." if name == STUDENT else f"task.{name}."
                 losses |= {start + key: value for key, value in tasks[name].items()}
                 values = self.taps[name].pop(needs_grad=torch.is_grad_enabled())
@@ -275,30 +277,6 @@ class Distiller(BaseModel):
             losses[f"kd.{name}.loss"] = step.value * step.weight
             losses[f"kd.{name}.weight"] = step.weight.detach()
         return losses
-
-    def _join_labels(
-        self,
-        learner: str,
-        samples: list[Any],
-        features: dict[str, dict[str, Any]],
-        context: Context,
-        losses: dict[str, Tensor],
-    ) -> list[Any]:
-        """Return a learner's samples with teachers' boxes, and note how many there are."""
-        for source in self.labels:
-            if source.learner == learner:
-                found = features[source.teacher_branch][source.teacher_tap]
-                joined = source.joined(samples, found, box_size(self.learners[learner]))
-                context.joined[learner], samples = joined, joined.samples
-                count = joined.boxes[0].new_tensor(joined.added, dtype=torch.float32)
-                losses[f"kd.{source.name}.boxes"] = count.mean()
-        return samples
-
-    def _weighted_task(self, losses: dict[str, Any]) -> dict[str, Any]:
-        """Return a learner's losses times `task_weight`; what is no loss stays."""
-        if self.task_weight == 1:
-            return losses
-        return {k: scaled(v, self.task_weight) if "loss" in k else v for k, v in losses.items()}
 
     def _apply(self, function: Any, recurse: bool = True) -> Distiller:
         """Move the teachers along, although they are not on the module tree."""

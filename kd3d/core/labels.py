@@ -187,6 +187,32 @@ class TeacherLabels:
         return joined, named, len(boxes)
 
 
+def join_labels(
+    sources: list[TeacherLabels],
+    model: Any,
+    samples: list[Any],
+    features: dict[str, dict[str, Any]],
+    context: Any,
+) -> tuple[list[Any], dict[str, Tensor]]:
+    """Return a learner's samples with teachers' boxes, and what is logged of them.
+
+    Args:
+        sources: Its label sources, which join one after the other.
+        model: Its detector.
+        samples: Its data samples; not changed.
+        features: Teacher -> tap -> value.
+        context: Gets the labels that the learner is trained on.
+    """
+    shown = {}
+    for source in sources:
+        found = features[source.teacher_branch][source.teacher_tap]
+        joined = source.joined(samples, found, box_size(model))
+        context.joined[source.learner], samples = joined, joined.samples
+        count = joined.boxes[0].new_tensor(joined.added, dtype=torch.float32)
+        shown[f"kd.{source.name}.boxes"] = count.mean()
+    return samples, shown
+
+
 def truth_of(sample: Any) -> tuple[Tensor, Tensor] | None:
     """Return a data sample's ground truth, boxes (N, D) and classes (N,); None: it has none."""
     truth = getattr(sample, "gt_instances_3d", None)
