@@ -10,6 +10,7 @@ Runs what is missing, so it can be stopped and continued. ``kitti_infos_tune.pkl
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def main() -> None:
         config = run_config(str(CONFIGS / f"{name}.py"), arguments.out / name, data, seed=0)
         key = fingerprint(config.pretty_text, data / "kitti_infos_held.pkl")
         weights = arguments.out / name / "student.pth"
-        steps.run(name, key, [weights], lambda c=config: make_teacher(c, facts(data, "held")))  # type: ignore[misc]
+        make = partial(make_teacher, config, facts(data, "held"))
+        steps.run(name, key, [weights], make)
 
 
 def make_data(data: Path) -> None:

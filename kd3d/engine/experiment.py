@@ -114,7 +114,7 @@ def record_run(
         machine=provenance.machine(),
         command=provenance.command(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        supervision="3D boxes of the training split",
+        supervision=supervision(config),
         teacher=_certificate(config),
         budget_note=budget_note,
         extra=inherited(folder),
@@ -123,6 +123,20 @@ def record_run(
     write_text(folder / "config.py", text)
     record.save(folder)
     return record
+
+
+def supervision(config: Config) -> str:
+    """Return which labels of the training split a training sees; teachers add none."""
+    dataset = config.train_dataloader.dataset
+    while "dataset" in dataset:
+        if dataset.type == "PartlyLabelled":
+            chosen = dataset.labelled
+            which = f"{chosen} frames, seed {dataset.get('seed', 0)}"
+            if not isinstance(chosen, int):
+                which = chosen if isinstance(chosen, str) else f"{len(chosen)} named frames"
+            return f"3D boxes of some of the training split: {which}"
+        dataset = dataset.dataset
+    return "3D boxes of the training split"
 
 
 def _cost(config: Config) -> dict[str, Any]:

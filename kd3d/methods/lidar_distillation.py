@@ -127,9 +127,7 @@ class RegionFeatureTerm(MapTerm):
         if self.regions == "roi":
             boxes = [one["boxes"] for one in context.taps[self.proposals]]
         boxes = [one.to(value.device) for one in boxes]
-        assert self.spec.extent_m is not None
-        assert self.spec.shape is not None
-        mask = equal_boxes(boxes, self.spec.extent_m, self.spec.shape, upright=self.official)
+        mask = equal_boxes(boxes, *self.spec.grid, upright=self.official)
         if valid is not None:
             mask = mask * valid
         if self.official and self.regions == "roi":

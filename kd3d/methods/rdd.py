@@ -179,9 +179,7 @@ class DisparityTerm(HeadTerm):
         return chosen
 
     def _gaussians(self, boxes: Tensor, spec: FeatureSpec) -> Tensor:
-        assert spec.extent_m is not None
-        assert spec.shape is not None
-        return balanced_gaussians(boxes, spec.extent_m, spec.shape, self.spread)
+        return balanced_gaussians(boxes, *spec.grid, self.spread)
 
     def _weights(self, chosen: list[Tensor], spec: FeatureSpec) -> Tensor:
         """Return (B, 1, H, W) weights that sum to the number of regions."""

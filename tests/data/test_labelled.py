@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from kd3d.core.labelled import FLAG
+from kd3d.engine.experiment import supervision
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 
@@ -67,3 +69,18 @@ def test_a_count_is_a_choice_by_seed():
 def test_impossible_choices_are_refused(labelled):
     with pytest.raises(UserError):
         built(labelled)
+
+
+@pytest.mark.parametrize(
+    "labelled, told",
+    [(20, "20 frames, seed 3"), (["a", "b"], "2 named frames"), ("l.txt", "l.txt")],
+)
+def test_a_runs_record_says_which_labels_it_saw(labelled, told):
+    """Runs of other labels are not comparable, those of equal ones are."""
+    inner = dict(type="KittiDataset")
+    partly = dict(type="PartlyLabelled", labelled=labelled, seed=3, dataset=inner)
+    dataset = dict(type="SeededViews", dataset=partly)
+    said = supervision(Config(dict(train_dataloader=dict(dataset=dataset))))
+    assert said == f"3D boxes of some of the training split: {told}"
+    whole = Config(dict(train_dataloader=dict(dataset=dict(type="RepeatDataset", dataset=inner))))
+    assert supervision(whole) == "3D boxes of the training split"
