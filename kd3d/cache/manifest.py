@@ -19,7 +19,7 @@ FORMAT = 1
 MODES = ("replay", "canonical")
 DTYPES = ("float32", "float16")
 STORE_KEYS = ("type", "store", "mode", "views", "dtype")
-FROZEN_KEYS = ("checkpoint", "name", "allow_uncertified", "minimum")
+FROZEN_KEYS = ("checkpoint", "name", "allow_uncertified", "minimum", "precision")
 _MEANING = {
     "format": "is of another format",
     "mode": "has another mode",
@@ -61,12 +61,15 @@ def teacher_identity(teacher: dict[str, Any], where: str) -> dict[str, Any]:
     if not Path(checkpoint).is_file():
         raise UserError("file not found", checkpoint, f"the checkpoint of {where}")
     detector = {k: v for k, v in teacher.items() if k not in (*STORE_KEYS, *FROZEN_KEYS)}
+    model = resolve_detector(detector, where)
+    if teacher.get("precision", DTYPES[0]) != DTYPES[0]:
+        model = {"model": model, "precision": teacher["precision"]}
     return {
         "format": FORMAT,
         "mode": mode,
         "dtype": dtype,
         "teacher_weights": file_sha256(checkpoint),
-        "teacher_config": _digest(resolve_detector(detector, where)),
+        "teacher_config": _digest(model),
     }
 
 

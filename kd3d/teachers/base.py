@@ -138,6 +138,10 @@ class ModelTeacher(Teacher):
         self, inputs: dict[str, dict], data_samples: dict[str, list], context: Context
     ) -> dict[str, Any]:
         """Return tap name -> value; nothing after the last tap is computed."""
-        assert self.taps is not None, "tap() comes first"
         self.model.eval()
-        return run_teacher(self.model, self.taps, inputs[self.name], data_samples[self.name])
+        return self.run(inputs[self.name], data_samples[self.name])
+
+    def run(self, inputs: dict[str, Any], data_samples: list) -> dict[str, Any]:
+        """Run the model on its own inputs up to the last tap."""
+        assert self.taps is not None, "tap() comes first"
+        return run_teacher(self.model, self.taps, inputs, data_samples)

@@ -41,6 +41,7 @@ class Cached(Teacher):
         dtype: ``float32``, or ``float16`` for half the size of features and head maps.
         allow_uncertified: As `Frozen`.
         minimum: As `Frozen`.
+        precision: As `Frozen`; in which it was run.
         **detector: As `Frozen`.
 
     Raises:
@@ -57,10 +58,12 @@ class Cached(Teacher):
         dtype: str = "float32",
         allow_uncertified: bool = False,
         minimum: dict[str, float] | None = None,
+        precision: str = "float32",
         **detector: Any,
     ) -> None:
         super().__init__(name)
         own = dict(detector, checkpoint=checkpoint, mode=mode, views=views, dtype=dtype)
+        own["precision"] = precision
         wanted = manifest.teacher_identity(own, f"teacher {name}")
         if checkpoint is not None:
             check_certificate(checkpoint, minimum, not allow_uncertified, detector.get("config"))

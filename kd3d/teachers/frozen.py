@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from kd3d.core.registry import TEACHERS
+from kd3d.core.run import decoded, run_until_taps
+from kd3d.errors import UserError, did_you_mean
+from kd3d.losses.precision import in_float32
 from kd3d.models.source import load_weights
 from kd3d.teachers.base import ModelTeacher
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @TEACHERS.register_module()
@@ -19,6 +26,9 @@ class Frozen(ModelTeacher):
         allow_uncertified: Accept weights without a certificate beside them (``kd3d certify``). A
             certificate that is there is always checked against the file.
         minimum: Metric -> lowest value in the certificate that is accepted.
+        precision: Of its forward pass: ``float32``, or ``bfloat16`` or ``float16`` for autocast,
+            which is faster where the hardware has it. Terms and decoding see float32. The
+            certificate was measured in float32.
         **detector: Its detector, see `kd3d.models.source.build_detector`: ``config=...`` with
             optional ``shrink=...``, or a stock model dict.
 
@@ -33,9 +43,14 @@ class Frozen(ModelTeacher):
         name: str = "teacher",
         allow_uncertified: bool = False,
         minimum: dict[str, float] | None = None,
+        precision: str = "float32",
         **detector: Any,
     ) -> None:
+        if precision not in PRECISIONS:
+            hint = did_you_mean(precision, PRECISIONS)
+            raise UserError(f"unknown precision {precision!r}", f"teacher {name}", hint)
         super().__init__(name, detector)
+        self.precision = PRECISIONS[precision]
         self.checkpoint = checkpoint
         if checkpoint is not None:
             from kd3d.teachers.certificate import check_certificate
@@ -45,3 +60,13 @@ class Frozen(ModelTeacher):
         else:
             self.model.init_weights()
         self.freeze()
+
+    def run(self, inputs: dict[str, Any], data_samples: list) -> dict[str, Any]:
+        """Run in its precision."""
+        if self.precision is None:
+            return super().run(inputs, data_samples)
+        assert self.taps is not None
+        device = next(self.model.parameters()).device.type
+        with torch.autocast(device, dtype=self.precision):
+            values = run_until_taps(self.model, self.taps, inputs, data_samples)
+        return decoded(self.model, in_float32(values), data_samples)

@@ -99,6 +99,9 @@ OTHER_ORIGINS = {
     "teacher model": lambda config, other: config.model.teachers.teacher.update(
         override=dict(pts_bbox_head=dict(norm_bbox=False))
     ),
+    "teacher model ": lambda config, other: config.model.teachers.teacher.update(
+        precision="bfloat16"
+    ),
     "augmentation": lambda config, other: config.train_dataloader.dataset.pipeline[3].update(
         flip_ratio_bev_horizontal=0.4
     ),
@@ -117,10 +120,10 @@ def test_store_of_other_origin_is_refused(what, kitti, teacher, filled, tmp_path
     OTHER_ORIGINS[what](config, make_teacher(tmp_path / "other.pth", seed=1))
     if what == "mode":
         config.train_dataloader.dataset.pipeline.pop(2)  # pasting is refused before
-    with pytest.raises(UserError, match=f"{what} \\("):
+    with pytest.raises(UserError, match=f"{what.strip()} \\("):
         train(config)
     assert not (tmp_path / "work").exists()
-    with pytest.raises(UserError, match=f"{what} \\("):
+    with pytest.raises(UserError, match=f"{what.strip()} \\("):
         fill(config)
 
 

@@ -13,6 +13,7 @@ from kd3d.core.portable import student_state
 from kd3d.engine.trunk import compile_trunks, recompute
 from kd3d.errors import UserError
 from kd3d.models.source import build_detector
+from kd3d.teachers.frozen import Frozen
 from tests import toy
 from tests.engine import ranks
 
@@ -106,6 +107,36 @@ def test_bfloat16_trains_on_a_cpu_with_float32_terms_and_weights():
         assert logs[name].isfinite()
         assert logs[name] != wanted[name]
         torch.testing.assert_close(logs[name].float(), wanted[name], rtol=0.02, atol=0.0)
+
+
+def test_a_frozen_teacher_runs_in_bfloat16_and_terms_see_float32():
+    exact = build_frozen("float32")
+    mixed = build_frozen("bfloat16")
+    seen = []
+    mixed.model.pts_neck.register_forward_hook(lambda m, i, output: seen.append(output[0].dtype))
+    wanted, found = (knowledge(teacher) for teacher in (exact, mixed))
+    assert seen == [torch.bfloat16]
+    assert found["bev"].dtype is torch.float32
+    assert not torch.equal(found["bev"], wanted["bev"])
+    torch.testing.assert_close(found["bev"], wanted["bev"], rtol=0.05, atol=0.02)
+    heat, other = (each["head"][0][0]["heatmap"] for each in (found, wanted))
+    assert heat.dtype is torch.float32
+    torch.testing.assert_close(heat, other, rtol=0.05, atol=0.02)
+    with pytest.raises(UserError, match=r"unknown precision 'bfloat32'.*bfloat16"):
+        build_frozen("bfloat32")
+
+
+def build_frozen(precision):
+    torch.manual_seed(0)
+    teacher = Frozen(None, precision=precision, **toy.centerpoint())
+    teacher.tap(["bev", "head"])
+    return teacher
+
+
+def knowledge(teacher):
+    data = teacher.model.data_preprocessor(copy.deepcopy(toy.batch()), True)
+    samples = data["data_samples"]
+    return teacher({"teacher": data["inputs"]}, {"teacher": samples}, None)
 
 
 def check_compiled(backend, recomputed=(), **tolerance):
