@@ -21,7 +21,7 @@ FEW_POINTS = dict(
 )
 GRAPHS = dict(queries=40, neighbours=8)
 # finest voxel edge of a config in metres -> how much larger its voxels become
-GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 1, 0.4: 1}
+GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 4 / 3, 0.4: 1}
 
 
 def methods_of(model):
