@@ -27,6 +27,9 @@ def register(app: typer.Typer) -> None:
         address: str | None = typer.Option(
             None, "--address", help="Ray cluster: auto, host:port or ray://host:port."
         ),
+        only: list[str] | None = typer.Option(
+            None, "--only", help="Work on this arm only, to redo a row; may be repeated."
+        ),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check all and say what would run."),
     ) -> None:
         """Train, test and compare arms x students x seeds; the same command again continues."""
@@ -35,7 +38,7 @@ def register(app: typer.Typer) -> None:
         from kd3d.sweep.job import SweepJob
         from kd3d.sweep.summary import tables
 
-        job = SweepJob(file, out, data_root)
+        job = SweepJob(file, out, data_root, only or ())
         if dry_run:
             for name, action in job.plan():
                 print(f"{name}: {action}")

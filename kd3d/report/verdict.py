@@ -16,6 +16,7 @@ METRICS: dict[str, tuple[str, Callable[[RunRecord], float | None]]] = {
         lambda run: run.ap("Car", "3D", overlap="loose"),
     ),
     "mean_3d_moderate": ("Mean 3D AP over classes", lambda run: run.mean_ap("3D")),
+    "mean_bev_moderate": ("Mean BEV AP over classes", lambda run: run.mean_ap("BEV")),
 }
 PRIMARY = "car_3d_moderate"
 # A single seed's gain is called a gain only beyond this many standard deviations of the seeds.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class SweepJob:
         file: The sweep file.
         out: Instead of the file's ``out``.
         data_root: Instead of the file's ``data_root``.
+        only: Arms to work on, with those whose time they are given; empty: all. What is done of
+            the others counts as usual.
 
     Raises:
         UserError: A mistake in the file, a config, a student, data or weights that do not fit;
@@ -38,7 +41,11 @@ class SweepJob:
     """
 
     def __init__(
-        self, file: str | Path, out: str | Path | None = None, data_root: str | Path | None = None
+        self,
+        file: str | Path,
+        out: str | Path | None = None,
+        data_root: str | Path | None = None,
+        only: Sequence[str] = (),
     ) -> None:
         self.sweep = read_sweep(file, out, data_root)
         self.command = provenance.command()
@@ -51,6 +58,25 @@ class SweepJob:
         self.schedule.look()
         for name, one in prepared.items():
             found(self.runs[name], one.spec["key"])  # refuses folders that are no runs
+        if only:
+            wanted = self._with_needed(only)
+            for name, run in list(self.runs.items()):
+                if run.arm not in wanted and run.state != DONE:
+                    del self.runs[name]
+
+    def _with_needed(self, only: Sequence[str]) -> set[str]:
+        """Return the named arms and those that their budgets need."""
+        wanted = set()
+        for name in only:
+            if name not in self.sweep.arms:
+                raise UserError(
+                    f"no arm {name!r}",
+                    f"{self.sweep.file}, --only",
+                    did_you_mean(name, self.sweep.arms),
+                )
+            budget = self.sweep.arms[name].budget
+            wanted |= {name} | ({budget.like, str(self.baseline)} if budget else set())
+        return wanted
 
     def plan(self) -> list[tuple[str, str]]:
         """Return (run, what would be done with it)."""

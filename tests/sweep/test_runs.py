@@ -45,6 +45,15 @@ def test_arms_differ_in_what_the_file_says_only(root):
     assert len({spec["key"] for spec in found.values()}) == 6
 
 
+def test_only_some_arms_and_what_their_time_needs(root):
+    file = sweep_file(root, timed=True)
+    runs = SweepJob(file, only=["longer"]).runs
+    assert {run.arm for run in runs.values()} == {"longer", "taught", "plain"}
+    assert {run.arm for run in SweepJob(file, only=["broken"]).runs.values()} == {"broken"}
+    with pytest.raises(UserError, match=r"--only: no arm 'brokn' -> did you mean 'broken'"):
+        SweepJob(file, only=["brokn"])
+
+
 def test_key_follows_config_data_and_teacher_but_not_the_folder(root):
     def keys(**changes):
         return [spec["key"] for spec in specs(sweep_file(root, **changes)).values()]

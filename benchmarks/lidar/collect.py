@@ -1,0 +1,106 @@
+"""Bring finished sweeps into the repository: run records, and tables of them.
+
+Usage: python benchmarks/lidar/collect.py [screen leading ...]
+
+Reads work_dirs/lidar/<sweep>, writes ``records/<sweep>.json`` (sweep.json and every run's record
+without its curves) and puts the tables of all collected sweeps into ``results.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from kd3d.fileio import read_json, write_json, write_text
+from kd3d.report.verdict import METRICS
+from kd3d.sweep.summary import PLUS_MINUS
+
+HERE = Path(__file__).parent
+RECORDS, PAGE, WORK = HERE / "records", HERE / "results.md", Path("work_dirs/lidar")
+COLUMNS = ("car 3D", "car BEV", "car 3D, 0.5", "mean 3D", "mean BEV")
+KEYS = tuple(METRICS)
+ABOUT = """# Results on simulated KITTI
+
+All data are simulated. AP40, moderate, in percent; mean {pm} standard error over seeds; overlaps
+0.7 (car) and 0.5, but for "car 3D, 0.5". Gains are paired by seed, with their 95 % interval
+(Student's t). Step: median seconds of a training step, with one thread, two runs at a time on two
+cores. Memory: peak of the process. Made by `python benchmarks/lidar/collect.py`; every number, with
+commit, machine, hashes and wall time of every run, is in [records](records).
+"""
+
+
+def main() -> None:
+    """Collect the named sweeps and write the page about all there are."""
+    for name in sys.argv[1:]:
+        write_json(RECORDS / f"{name}.json", collected(WORK / name))
+    parts = [ABOUT.format(pm=PLUS_MINUS)]
+    parts += [section(path.stem, read_json(path)) for path in sorted(RECORDS.glob("*.json"))]
+    write_text(PAGE, "\n".join(parts))
+
+
+def collected(folder: Path) -> dict[str, Any]:
+    """Return a sweep's numbers and its records."""
+    numbers = read_json(folder / "sweep.json")
+    records = []
+    for run in numbers["runs"]:
+        if run["state"] == "done":
+            record = read_json(Path(run["folder"]) / "record.json")
+            record["result"] = {k: v for k, v in record["result"].items() if k != "curves"}
+            teacher = record.pop("teacher")
+            record["teacher_sha256"] = teacher and teacher["sha256"]
+            records.append(record)
+    return {**numbers, "records": records}
+
+
+def section(name: str, numbers: dict[str, Any]) -> str:
+    """Return the tables of one sweep."""
+    base = numbers["baseline"]
+    commits = ", ".join(sorted({str(record["commit"]) for record in numbers["records"]}))
+    lines = [
+        f"## {name}",
+        f"`{numbers['command']}`, seeds {', '.join(map(str, numbers['seeds']))}, commit {commits}, "
+        f"{numbers['machine']['cores']}-core {numbers['machine']['cpu']}. One row again: "
+        f"`kd3d sweep {numbers['file']} --only ARM --out /tmp/again`.",
+        "",
+        f"| arm | {' | '.join(COLUMNS)} | steps | s a step | minutes | MB |",
+        "|---" * (len(COLUMNS) + 5) + "|",
+    ]
+    for row in numbers["arms"]:
+        values = " | ".join(shown(row["ap"][key]) for key in KEYS)
+        steps = "-".join(map(str, sorted({row["iterations"][0], row["iterations"][-1]})))
+        step = f"{row['step_time_s']['mean']:.3f}" if row["step_time_s"] else "?"
+        lines.append(
+            f"| {row['arm']} | {values} | {steps} | {step} | {row['train_s']['mean'] / 60:.1f} | "
+            f"{row['peak_memory_mb']['mean']:.0f} |"
+        )
+    lines += ["", f"| gain of | over | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for row in numbers["gains"]:
+        values = " | ".join(gain(row["ap"][key]) for key in KEYS)
+        over = row["over"] if row["over"] == base else f"{row['over']} (equal time)"
+        lines.append(f"| {row['arm']} | {over} | {values} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: dict[str, Any] | None) -> str:
+    """Return mean and standard error."""
+    if value is None:
+        return "?"
+    error = "" if value["se"] is None else f" {PLUS_MINUS} {value['se']:.1f}"
+    return f"{value['mean']:.1f}{error}"
+
+
+def gain(value: dict[str, Any] | None) -> str:
+    """Return a gain and its interval; bold beyond two standard errors."""
+    if value is None:
+        return "?"
+    text = f"{value['mean']:+.1f}"
+    if value["se"] is None:
+        return text
+    low, high = value["ci95"]
+    text = f"{text} ({low:+.1f} to {high:+.1f})"
+    return f"**{text}**" if abs(value["mean"]) > 2 * value["se"] else text
+
+
+if __name__ == "__main__":
+    main()
