@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/lidar/collect.py [screen leading ...]
 
-Reads work_dirs/lidar/<sweep>, writes ``records/<sweep>.json`` (sweep.json and every run's record
-without its curves) and puts the tables of all collected sweeps into ``results.md``.
+Reads work_dirs/lidar/<sweep>, writes ``records/<sweep>.json`` (sweep.json and every run's record,
+of its results 3D and BEV AP40) and puts the tables of all collected sweeps into ``results.md``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ def collected(folder: Path) -> dict[str, Any]:
     for run in numbers["runs"]:
         if run["state"] == "done":
             record = read_json(Path(run["folder"]) / "record.json")
-            record["result"] = {k: v for k, v in record["result"].items() if k != "curves"}
+            record["result"] = {
+                name: {metric: scores[metric]["AP40"] for metric in ("3D", "BEV")}
+                for name, scores in record["result"].items()
+                if name not in ("notes", "curves")
+            }
             teacher = record.pop("teacher")
             record["teacher_sha256"] = teacher and teacher["sha256"]
             records.append(record)
@@ -57,9 +61,10 @@ def section(name: str, numbers: dict[str, Any]) -> str:
     """Return the tables of one sweep."""
     base = numbers["baseline"]
     commits = ", ".join(sorted({str(record["commit"]) for record in numbers["records"]}))
+    commands = ", ".join(sorted({f"`{record['command']}`" for record in numbers["records"]}))
     lines = [
         f"## {name}",
-        f"`{numbers['command']}`, seeds {', '.join(map(str, numbers['seeds']))}, commit {commits}, "
+        f"{commands}, seeds {', '.join(map(str, numbers['seeds']))}, commit {commits}, "
         f"{numbers['machine']['cores']}-core {numbers['machine']['cpu']}. One row again: "
         f"`kd3d sweep {numbers['file']} --only ARM --out /tmp/again`.",
         "",
@@ -74,6 +79,8 @@ def section(name: str, numbers: dict[str, Any]) -> str:
             f"| {row['arm']} | {values} | {steps} | {step} | {row['train_s']['mean'] / 60:.1f} | "
             f"{row['peak_memory_mb']['mean']:.0f} |"
         )
+    if not numbers["gains"]:
+        return "\n".join(lines) + "\n"
     lines += ["", f"| gain of | over | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
     for row in numbers["gains"]:
         values = " | ".join(gain(row["ap"][key]) for key in KEYS)
