@@ -35,6 +35,17 @@ def augmentation_matrix(record: Mapping[str, Any]) -> np.ndarray:
     return matrix
 
 
+def sample_augmentation(record: Mapping[str, Any]) -> np.ndarray:
+    """Return the (4, 4) matrix of a packed sample: its own, or composed from mmdet3d's record.
+
+    Args:
+        record: Metainfo; ``lidar_aug_matrix`` is written by ``PackBranches``, and by transforms
+            that keep a matrix themselves.
+    """
+    known = record.get("lidar_aug_matrix")
+    return augmentation_matrix(record) if known is None else np.asarray(known, dtype=np.float64)
+
+
 def transform_points(matrix: np.ndarray, xyz: np.ndarray) -> np.ndarray:
     """Return `xyz` (N, 3) in metres moved by `matrix` (4, 4), in float64."""
     return xyz @ matrix[:3, :3].T + matrix[:3, 3]
