@@ -1,10 +1,10 @@
 """Pooling of lifted image features against sorting and the cumulative sum.
 
-Both get the same depth distributions, features and cells of six simulated cameras around the car and
-return the bird's-eye-view map; time and memory are those of the map and of both gradients. The other
-arm is what lift-splat detectors do without a compiled operation: the table of all points' weighted
-features, sorted by cell, summed up cumulatively, differences taken at the last point of each cell,
-with the gradient of its own that J. Philion and S. Fidler describe.
+Both get the same depth distributions, features and cells of six simulated cameras around the car
+and return the bird's-eye-view map; time and memory are those of the map and of both gradients. The
+other arm is what lift-splat detectors do without a compiled operation: the table of all points'
+weighted features, sorted by cell, summed up cumulatively, differences taken at the last point of
+each cell, with a gradient of its own, as in J. Philion, S. Fidler, "Lift, Splat, Shoot", ECCV 2020.
 """
 
 from __future__ import annotations
@@ -53,15 +53,14 @@ class Problem:
         context = torch.randn((*views, self.channels, *FEATURES), generator=generator)
         self.depth = depth.softmax(2).to(dtype).requires_grad_()
         self.context = context.to(dtype).requires_grad_()
-        self.cell = self.grid.cells(
-            surround(samples).lift(pixel_frustum(self.bins, FEATURES, IMAGE))
-        )
+        frustum = pixel_frustum(self.bins, FEATURES, IMAGE)
+        self.cell = self.grid.cells(surround(samples).lift(frustum))
         self.cells = samples * math.prod(self.grid.count)
         self.weight = torch.randn((self.cells, self.channels), generator=generator).to(dtype)
 
 
 def surround(samples: int) -> Cameras:
-    """Return six level cameras 1.6 m above the road, 60 degrees apart, which see 70 degrees each."""
+    """Return six level cameras, 60 degrees apart, which see 70 degrees each."""
     cam2lidar = torch.eye(4, dtype=torch.float64).repeat(samples, 6, 1, 1)
     for i in range(6):
         sine, cosine = math.sin(math.pi * i / 3), math.cos(math.pi * i / 3)

@@ -37,22 +37,20 @@ def warp_map(
     rows, columns = feature.shape[-2:]
     matrix = to_source.to(feature.device, torch.float64)
     middle = 0.0 if official_parity else 0.5
-    kwargs = dict(dtype=torch.float64, device=feature.device)
-    x = target_m[0] + (torch.arange(width, **kwargs) + middle) * (target_m[2] - target_m[0]) / width
-    y = (
-        target_m[1]
-        + (torch.arange(height, **kwargs) + middle) * (target_m[3] - target_m[1]) / height
+    cells = (torch.arange(n, dtype=torch.float64, device=feature.device) for n in (width, height))
+    x, y = (
+        low + (index + middle) * (high - low) / len(index)
+        for index, low, high in zip(cells, target_m[:2], target_m[2:])
     )
     place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1)
     rotation, shift = matrix[:, None, :2, :2], matrix[:, None, None, :2, -1]
     place = place @ rotation.transpose(-1, -2) + shift  # (B, H, W, 2)
-    low = place.new_tensor(source_m[:2])
-    size = place.new_tensor(source_m[2:]) - low
-    unit = (place - low) / size  # 0..1 within the source
+    corner = place.new_tensor(source_m[:2])
+    unit = (place - corner) / (place.new_tensor(source_m[2:]) - corner)  # 0..1 in the source
     inside = ((unit >= 0) & (unit <= 1)).all(-1)[:, None].to(feature.dtype)
     if official_parity:
-        cells = unit.new_tensor([columns, rows])
-        grid = 2 * unit * cells / (cells - 1) - 1
+        counts = unit.new_tensor([columns, rows])
+        grid = 2 * unit * counts / (counts - 1) - 1
         grid = grid.to(feature.dtype).expand(len(feature), -1, -1, -1)
         return F.grid_sample(feature, grid, "bilinear", "zeros", align_corners=True), inside
     grid = (2 * unit - 1).to(feature.dtype).expand(len(feature), -1, -1, -1)

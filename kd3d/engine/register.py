@@ -34,6 +34,7 @@ def register_all() -> None:
         "data.transforms",
         "data.views",
         "evaluation.kitti_metric",
+        "models.bev.detectors",
         "models.inherit.kinds",
     ):
         importlib.import_module(f"kd3d.{name}")

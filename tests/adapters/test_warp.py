@@ -50,7 +50,8 @@ def test_an_object_in_one_quadrant_turns_with_the_frame():
     read, _ = warp_map(feature, to_source, SOURCE, (-16.0, -20.0, 16.0, 28.0), (96, 64))
     row, column = divmod(int(read.argmax()), 64)
     x, y = centres((-16.0, -20.0, 16.0, 28.0), (96, 64))[:, row, column].tolist()
-    assert abs(x - 4.25) <= 0.5 and abs(y + 10.25) <= 0.5
+    assert abs(x - 4.25) <= 0.5
+    assert abs(y + 10.25) <= 0.5
 
 
 def test_the_published_warp_of_a_previous_map_is_reproduced():

@@ -59,6 +59,7 @@ def test_cells_without_a_depth_do_not_count():
     torch.testing.assert_close(depth_loss(logits, depth, bins, "categorical"), mean)
     nothing = depth_loss(logits, torch.zeros_like(depth), bins)
     nothing.backward()
-    assert nothing == 0 and not logits.grad.any()
+    assert nothing == 0
+    assert not logits.grad.any()
     with pytest.raises(UserError, match="depth maps of"):
         depth_loss(logits, depth[..., :2], bins)

@@ -54,7 +54,8 @@ def test_no_point_in_any_cell_gives_zeros_with_a_graph():
     depth, context, cell, cells = small(torch.float32)
     context.requires_grad_()
     sums = bev_pool(depth, context, torch.full_like(cell, -1), cells)
-    assert sums.shape == (cells, 6) and not sums.any()
+    assert sums.shape == (cells, 6)
+    assert not sums.any()
     sums.sum().backward()
     assert not context.grad.any()
 
@@ -63,12 +64,14 @@ def test_halves_are_summed_in_single_precision():
     depth = torch.full((1, 1, 1, 1, 4096), 1.0)
     context = torch.ones((1, 1, 2, 1, 4096), dtype=torch.bfloat16)
     sums = bev_pool(depth, context, torch.zeros(depth.shape, dtype=torch.long), 1)
-    assert sums.dtype == torch.bfloat16 and sums.tolist() == [[4096, 4096]]
+    assert sums.dtype == torch.bfloat16
+    assert sums.tolist() == [[4096, 4096]]
 
 
 def test_the_grid_is_rows_along_y_and_floor_by_default():
     grid = BEVGrid.of([-4, 4, 2], [0, 6, 1], [-1, 3, 2])
-    assert grid.shape == (6, 4) and grid.extent_m == (-4, 0, 4, 6)
+    assert grid.shape == (6, 4)
+    assert grid.extent_m == (-4, 0, 4, 6)
     points = torch.tensor([[[-3.9, 5.9, -0.5], [3.9, 0.1, 2.9], [-4.1, 0.5, 0.0], [0.0, 6.0, 0]]])
     points = torch.cat([points, points])
     one, two = grid.cells(points)
