@@ -90,7 +90,11 @@ def _describe(model: Any, path: str, value: Any) -> FeatureSpec:
     """Return the spec of what the module at `path` gave."""
     grid = bev_grid(model)
     if grid is not None and not _in_image(model, path):
-        return describe(value, grid)
+        spec = describe(value, grid)
+        names = getattr(model.get_submodule(path), "class_names", ())
+        if spec.layout == "center_head":
+            spec = replace(spec, classes=tuple(tuple(task) for task in names))
+        return spec
     spec = describe(value, None)
     return (
         replace(spec, layout="image")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-NEAREST_M, FARTHEST_M = 1.0, 60.0  # of the published code
+NEAREST_M = 1.0  # nearer ones are the car itself
+FARTHEST_M = 60.0  # of the published code
 
 
 def project(points: np.ndarray, lidar2img: np.ndarray, img_aug: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ def depth_map(
         stride: Pixels a cell, along both sides.
         official_parity: As BEVDet's code: cells lie around the pixels 0, stride, 2 stride ... (half
             a cell from where its features are lifted), and depths outside 1 to 60 m are dropped.
-            By default all depths above 0 count: a bin's range is the model's affair.
+            By default no depth is too far: a bin's range is the model's affair.
     """
     rows, columns = shape[0] // stride, shape[1] // stride
     u, v, depth = seen.T
@@ -43,7 +44,7 @@ def depth_map(
         kept = (depth >= NEAREST_M) & (depth < FARTHEST_M)
     else:
         cell_u, cell_v = np.floor((u + 0.5) / stride), np.floor((v + 0.5) / stride)
-        kept = depth > 0
+        kept = depth >= NEAREST_M
     kept &= (cell_u >= 0) & (cell_u < columns) & (cell_v >= 0) & (cell_v < rows)
     found = np.full((rows, columns), np.inf, dtype=np.float32)
     where = cell_v[kept].astype(np.int64), cell_u[kept].astype(np.int64)

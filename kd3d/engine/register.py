@@ -31,6 +31,7 @@ def register_all() -> None:
         "engine.sharded",
         "data.labelled",
         "data.multi_input",
+        "data.surround",
         "data.transforms",
         "data.views",
         "evaluation.kitti_metric",

@@ -26,7 +26,7 @@ def test_a_cell_holds_the_nearest_point_that_lies_in_it():
         for row in range(4):
             for column in range(6):
                 left, top = 16 * column - 0.5, 16 * row - 0.5
-                if depth > 0 and left <= u < left + 16 and top <= v < top + 16:
+                if depth >= 1 and left <= u < left + 16 and top <= v < top + 16:
                     now = want[row, column]
                     want[row, column] = min(now, depth) if now else depth
     np.testing.assert_allclose(found, want, rtol=1e-6)

@@ -132,7 +132,7 @@ def test_the_second_published_lift_splat_is_reproduced():
 def test_truncation_differs_from_floor_on_the_lower_borders_only(official):
     data = load("bevdet_lss_v2_base")
     cameras = cameras_of(data)
-    lift = LiftSplat(X, Y, Z, BINS, official)
+    lift = LiftSplat(X, Y, Z, BINS, official_parity=official)
     points = cameras.lift(pixel_frustum(lift.bins, (4, 6), IMAGE, True))
     cell = lift.grid.cells(points, official)
     low, step, count = lift.grid.low, lift.grid.step, lift.grid.count

@@ -81,7 +81,7 @@ class BEVDet(MVXTwoStageDetector):
         Raises:
             UserError: Single images, or other numbers of images and calibrations.
         """
-        cameras = Cameras.of(metas)
+        cameras = Cameras.of(metas, self.view_transform.frame)
         if images.dim() != 5 or images.shape[1] != cameras.cam2img.shape[1]:
             raise UserError(
                 f"images {tuple(images.shape)} for {cameras.cam2img.shape[1]} cameras",
@@ -99,6 +99,20 @@ class BEVDet(MVXTwoStageDetector):
         """Return the maps that the head reads, of the map (B, C, Y, X)."""
         maps = self.pts_backbone(bev)
         return list(self.pts_neck(maps) if self.with_pts_neck else maps)
+
+    def loss(self, batch_inputs_dict: dict, batch_data_samples: list, **kwargs: Any) -> dict:
+        """Return mmdet3d's losses, and that of the depth.
+
+        Raises:
+            UserError: The map lies in the car's frame, the boxes in the LiDAR's.
+        """
+        if self.view_transform.frame != "lidar":
+            raise UserError(
+                "boxes are in the LiDAR's frame",
+                "view_transform.frame",
+                "train with frame='lidar'; frame='ego' is for teachers that were trained there",
+            )
+        return super().loss(batch_inputs_dict, batch_data_samples, **kwargs)
 
     def loss_imgs(self, x: tuple[Tensor], batch_data_samples: list, **kwargs: Any) -> dict:
         """Return the depth loss, where one is wanted; called by mmdet3d's ``loss``.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd3d.data.augmentation import sample_augmentation
+from kd3d.data.augmentation import full_matrix, sample_augmentation
 from kd3d.errors import UserError
 
 
@@ -31,12 +31,16 @@ class Cameras:
     lidar_aug: Tensor
 
     @classmethod
-    def of(cls, metas: Sequence[Mapping[str, Any]]) -> Cameras:
+    def of(cls, metas: Sequence[Mapping[str, Any]], frame: str = "lidar") -> Cameras:
         """Read the metainfo of a batch's samples.
 
         ``lidar2cam`` and ``cam2img`` (one a camera, 3x3 or 4x4) are those of mmdet3d's infos,
         ``img_aug_matrix`` (one a camera) is written by ``LoadSurroundImages``; for the LiDAR's
         augmentation see `kd3d.data.augmentation.sample_augmentation`.
+
+        Args:
+            metas: See above.
+            frame: ``"ego"``: lift to the car's frame, by ``lidar2ego`` after the augmentation.
 
         Raises:
             UserError: Something is missing, or samples with other numbers of cameras.
@@ -45,6 +49,8 @@ class Cameras:
             _stacked(metas, key) for key in ("lidar2cam", "cam2img", "img_aug_matrix")
         )
         lidar_aug = torch.from_numpy(np.stack([sample_augmentation(meta) for meta in metas]))
+        if frame == "ego":
+            lidar_aug = _one_each(metas, "lidar2ego") @ lidar_aug
         return cls(torch.linalg.inv(lidar2cam), cam2img[..., :3, :3], img_aug, lidar_aug)
 
     @property
@@ -87,6 +93,13 @@ def _apply(matrix: Tensor, points: Tensor) -> Tensor:
     return points @ matrix[..., :3, :3].transpose(-1, -2) + matrix[..., None, :3, 3]
 
 
+def _one_each(metas: Sequence[Mapping[str, Any]], key: str) -> Tensor:
+    """Return (B, 4, 4) float64 of one matrix a sample."""
+    return _stacked([{**meta, key: [meta[key]] if key in meta else None} for meta in metas], key)[
+        :, 0
+    ]
+
+
 def _stacked(metas: Sequence[Mapping[str, Any]], key: str) -> Tensor:
     """Return (B, N, 4, 4) float64 of the samples' matrices."""
     fix = "load images with LoadSurroundImages and pack them with PackBranches"
@@ -94,15 +107,7 @@ def _stacked(metas: Sequence[Mapping[str, Any]], key: str) -> Tensor:
     for meta in metas:
         if meta.get(key) is None:
             raise UserError(f"the sample has no {key}", meta.get("sample_idx", "sample"), fix)
-        samples.append(np.stack([_four(one) for one in meta[key]]))
+        samples.append(np.stack([full_matrix(one) for one in meta[key]]))
     if len({len(one) for one in samples}) != 1:
         raise UserError(f"samples of {[len(one) for one in samples]} cameras in one batch", key)
     return torch.from_numpy(np.stack(samples))
-
-
-def _four(matrix: Any) -> np.ndarray:
-    """Return a matrix of 3x3, 3x4 or 4x4 as 4x4."""
-    given = np.asarray(matrix, dtype=np.float64)
-    whole = np.eye(4)
-    whole[: given.shape[0], : given.shape[1]] = given
-    return whole

@@ -5,10 +5,13 @@ from __future__ import annotations
 from mmdet3d.registry import MODELS
 from torch import Tensor, nn
 
+from kd3d.errors import UserError, did_you_mean
 from kd3d.models.bev.cameras import Cameras
 from kd3d.models.bev.frustum import DepthBins, pixel_frustum
 from kd3d.models.bev.grid import BEVGrid, Bounds
 from kd3d.models.bev.pooling import bev_pool
+
+FRAMES = ("lidar", "ego")
 
 
 @MODELS.register_module()
@@ -17,13 +20,15 @@ class LiftSplat(nn.Module):
 
     J. Philion, S. Fidler, "Lift, Splat, Shoot", ECCV 2020; J. Huang et al., "BEVDet:
     High-performance multi-camera 3D object detection in bird-eye-view", arXiv:2112.11790.
-    It has no weights. The map lies in the frame of the augmented LiDAR cloud.
+    It has no weights. The map lies in the frame of the augmented LiDAR cloud, or in the car's.
 
     Args:
         x: [low, high, cell] in metres.
         y: Likewise.
         z: Likewise; layers are joined along the channels.
         depth: [nearest, farthest, bin] in metres.
+        frame: ``"lidar"``, or ``"ego"`` for a teacher that was trained in the car's frame (see
+            ``Frozen(frame="ego")``); boxes stay in the LiDAR's, so it cannot be trained here.
         official_parity: As the published code: bins are lifted at their near ends, the outer
             features stand for the outer pixels, and cells are found by rounding towards zero. By
             default bins at their middles, features at the middles of what they cover, floor.
@@ -34,9 +39,19 @@ class LiftSplat(nn.Module):
     """
 
     def __init__(
-        self, x: Bounds, y: Bounds, z: Bounds, depth: Bounds, official_parity: bool = False
+        self,
+        x: Bounds,
+        y: Bounds,
+        z: Bounds,
+        depth: Bounds,
+        frame: str = "lidar",
+        official_parity: bool = False,
     ) -> None:
         super().__init__()
+        if frame not in FRAMES:
+            hint = did_you_mean(frame, FRAMES)
+            raise UserError(f"unknown frame {frame!r}", "view_transform.frame", hint)
+        self.frame = frame
         self.grid = BEVGrid.of(x, y, z)
         self.bins = DepthBins(depth, "view_transform.depth")
         self.official_parity = official_parity
