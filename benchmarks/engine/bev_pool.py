@@ -29,7 +29,11 @@ FASTER, SMALLER = 3.0, 0.5
 EXACT = 1e-9  # relative error in float64
 FEATURES, IMAGE = (16, 44), (256, 704)  # of BEVDet, at a stride of 16
 SIDE = [-51.2, 51.2, 0.8]
-SIZES = {"bevdet": ([1.0, 60.0, 1.0], 64), "bevdepth": ([2.0, 58.0, 0.5], 80)}  # bins, channels
+SIZES = {  # bins and channels
+    "bevdet": ([1.0, 60.0, 1.0], 64),
+    "bevdepth": ([2.0, 58.0, 0.5], 80),
+    "small": ([2.0, 58.0, 8.0], 8),
+}
 
 
 class Problem:

@@ -110,7 +110,9 @@ def register(app: typer.Typer) -> None:
 
     @bench.command("bev-pool")
     def bev_pool(
-        size: list[str] = typer.Option(["bevdet", "bevdepth"], help="bevdet or bevdepth."),
+        size: list[str] = typer.Option(
+            ["bevdet", "bevdepth"], help="bevdet, bevdepth or small; may be repeated."
+        ),
         batch_size: int | None = BATCH,
         repeats: int | None = REPEATS,
         seed: int = SEED,

@@ -263,6 +263,7 @@ class Distiller(BaseModel):
             if term.student_branch in self.turn:
                 student = features[term.student_branch][term.student_tap]
                 teacher = detached(features[term.teacher_branch][term.teacher_tap])
+                teacher = term.matched(teacher)
                 context.taps = further_values(term, features)
                 value = term(student, teacher, context)
                 steps[name] = TermStep(value, term.weight, student, teacher, term.student_branch)

@@ -117,6 +117,10 @@ class Term(nn.Module):
             )
         return self.classes.spec(teacher, student)
 
+    def matched(self, teacher: Any) -> Any:
+        """Return a value of the teacher's tap as `distance` gets it; see `match_classes`."""
+        return teacher if self.classes is None else self.classes(teacher)
+
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""
 
@@ -151,8 +155,6 @@ class Term(nn.Module):
         if self.joined:
             context = context.as_trained(self.student_branch)
         context.taps = in_float32(context.taps)
-        if self.classes is not None:
-            teacher = self.classes(teacher)
         with torch.autocast(self.weight.device.type, enabled=False):
             return self.distance(in_float32(student), in_float32(teacher), context)
 

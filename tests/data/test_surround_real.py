@@ -6,6 +6,7 @@ import torch
 from mmdet3d.registry import DATASETS
 from mmdet3d.utils import register_all_modules
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 
 from kd3d.data.augmentation import transform_points
 from kd3d.engine.register import register_all
@@ -56,19 +57,20 @@ PIPELINE = [
 def frames():
     np.random.seed(1)
     torch.manual_seed(1)
-    data = DATASETS.build(
-        dict(
-            type="mmdet3d.NuScenesDataset",
-            data_root=str(SAMPLE),
-            ann_file="infos/nuscenes_infos_2samples.pkl",
-            data_prefix=dict(
-                pts="samples/LIDAR_TOP", **{f"CAM_{s}": f"samples/CAM_{s}" for s in SIDES}
-            ),
-            metainfo=dict(classes=CLASSES),
-            modality=dict(use_lidar=True, use_camera=True),
-            pipeline=PIPELINE,
+    with DefaultScope.overwrite_default_scope("mmdet3d"):
+        data = DATASETS.build(
+            dict(
+                type="mmdet3d.NuScenesDataset",
+                data_root=str(SAMPLE),
+                ann_file="infos/nuscenes_infos_2samples.pkl",
+                data_prefix=dict(
+                    pts="samples/LIDAR_TOP", **{f"CAM_{s}": f"samples/CAM_{s}" for s in SIDES}
+                ),
+                metainfo=dict(classes=CLASSES),
+                modality=dict(use_lidar=True, use_camera=True),
+                pipeline=PIPELINE,
+            )
         )
-    )
     return [data[i] for i in range(2)]
 
 
