@@ -74,7 +74,10 @@ class LoadSurroundImages(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read ``results["images"]``, as mmdet3d's infos give it."""
         refuse_pasted(results, "LoadSurroundImages", "no image shows them")
-        names = list(results["images"]) if self.cameras is None else list(self.cameras)
+        names = list(results.get("images") or ()) if self.cameras is None else list(self.cameras)
+        if not names or not results.get("images"):
+            fix = "give the data set modality=dict(use_camera=True, ...) and infos with images"
+            raise UserError("the sample has no cameras", "LoadSurroundImages", fix)
         made: dict[str, list] = {key: [] for key in ("img", "img_path", *_MATRICES)}
         for name in names:
             if name not in results["images"]:

@@ -331,6 +331,7 @@ def test_bad_input_is_one_clear_line(cameras, tmp_path):
     broken = cameras[NAMES[0]] | dict(img_path=str(tmp_path / "broken.png"))
     fails("not an image", results_of(cameras | {NAMES[0]: broken}), images_of({}))
     fails("no camera 'CAM_REAR'", results_of(cameras), images_of(dict(cameras=["CAM_REAR"])))
+    fails("has no cameras", results_of({}), images_of({}))
     fails("augmented already", results_of(cameras), FLIPS[1], KEEP)
     fails("KeepRawPoints comes before", results_of(cameras), images_of({}), DEPTH)
     pasted = results_of(cameras)
