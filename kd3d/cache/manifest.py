@@ -133,7 +133,8 @@ def tap_entry(spec: FeatureSpec, reads: dict[str, Any] | None, skeleton: Any) ->
     if layout == "levels":
         return entry | {"levels": [tap_entry(one, None, None) for one in spec.each]}
     entry |= {"shape": spec.shape and list(spec.shape), "extent_m": _listed(spec.extent_m)}
-    return entry | {"maps": [[[name, count] for name, count in part] for part in spec.maps]}
+    entry |= {"maps": [[[name, count] for name, count in part] for part in spec.maps]}
+    return entry | {"classes": [list(task) for task in spec.classes]}
 
 
 def tap_spec(entry: dict[str, Any]) -> FeatureSpec:
@@ -146,7 +147,8 @@ def tap_spec(entry: dict[str, Any]) -> FeatureSpec:
         reads = entry["reads"]
         return ForegroundSpec(entry["channels"], "foreground", shape, extent, reads=reads)
     maps = tuple(tuple((name, count) for name, count in part) for part in entry.get("maps", ()))
-    return FeatureSpec(entry["channels"], entry["layout"], shape, extent, maps)
+    classes = tuple(tuple(task) for task in entry.get("classes", ()))
+    return FeatureSpec(entry["channels"], entry["layout"], shape, extent, maps, classes)
 
 
 def refuse_difference(stored: dict[str, Any], wanted: dict[str, Any], url: str) -> None:

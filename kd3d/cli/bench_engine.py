@@ -1,4 +1,4 @@
-"""`kd3d bench overhead|cache|pointdistiller|memory`: what distillation costs."""
+"""`kd3d bench overhead|cache|pointdistiller|memory|bev-pool`: what distillation costs."""
 
 from __future__ import annotations
 
@@ -107,6 +107,26 @@ def register(app: typer.Typer) -> None:
             batch_size=batch_size, repeats=repeats, threads=threads, data=data
         )
         _run("memory", json_file, detector, method, seed=seed, **arguments)
+
+    @bench.command("bev-pool")
+    def bev_pool(
+        size: list[str] = typer.Option(
+            ["bevdet", "bevdepth"], help="bevdet, bevdepth or small; may be repeated."
+        ),
+        batch_size: int | None = BATCH,
+        repeats: int | None = REPEATS,
+        seed: int = SEED,
+        threads: int | None = THREADS,
+        clock: str = CLOCK,
+        json_file: str | None = JSON,
+    ) -> None:
+        """Compare the pooling of lifted image features with sorting and cumulative sums.
+
+        Exit code 1 when values differ or a bound is missed.
+        """
+        load("setups").check_names("size", size, load("bev_pool").SIZES)
+        arguments: dict[str, Any] = dict(samples=batch_size, repeats=repeats, threads=threads)
+        _run("bev_pool", json_file, sizes=list(size), seed=seed, clock=clock, **arguments)
 
 
 def load(name: str) -> Any:

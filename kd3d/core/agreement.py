@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from kd3d.core.context import Context
 from kd3d.core.probe import bev_grid
 from kd3d.core.spec import describe
+from kd3d.core.taps import head_of
 from kd3d.losses.logit.head_scores import class_scores
 from kd3d.masks.boxes import centre_cells
 
@@ -41,7 +44,9 @@ class Agreement:
         }
 
 
-def agree(model: Any, head: Any, context: Context, score: float) -> Agreement | None:
+def agree(
+    model: Any, head: Any, context: Context, score: float, names: Sequence[str] = ()
+) -> Agreement | None:
     """Compare a teacher's raw head output with the ground truth.
 
     Args:
@@ -49,6 +54,8 @@ def agree(model: Any, head: Any, context: Context, score: float) -> Agreement | 
         head: CenterHead's or Anchor3DHead's raw output.
         context: The batch.
         score: Confident from here.
+        names: Class names in the order of the labels, to find those of a centre head that has
+            another order; empty: the head's classes are in the order of the labels.
 
     Returns:
         None where the output is no bird's-eye-view head's, or no box lies on its map.
@@ -56,7 +63,7 @@ def agree(model: Any, head: Any, context: Context, score: float) -> Agreement | 
     spec = describe(head, bev_grid(model))
     if not spec.layout.endswith("_head") or spec.extent_m is None or spec.shape is None:
         return None
-    scores = class_scores(head, spec.layout)
+    scores = _in_label_order(class_scores(head, spec.layout), model, names)
     near = F.max_pool2d(scores, 3, stride=1, padding=1)
     found = []
     for i, (boxes, labels) in enumerate(zip(context.boxes, context.labels)):
@@ -73,3 +80,12 @@ def agree(model: Any, head: Any, context: Context, score: float) -> Agreement | 
     right, any_class = hits.mean(1).tolist()
     elsewhere = (scores.amax(1) > score).float().mean().item()
     return Agreement(hits.shape[1], right, any_class, elsewhere)
+
+
+def _in_label_order(scores: Tensor, model: Any, names: Sequence[str]) -> Tensor:
+    """Return scores (B, K, H, W) class by class as in `names`; 0 for a class the head lacks."""
+    own = [name for task in getattr(head_of(model), "class_names", ()) for name in task]
+    if not names or not own or own == list(names):
+        return scores
+    absent = torch.zeros_like(scores[:, 0])
+    return torch.stack([scores[:, own.index(n)] if n in own else absent for n in names], 1)

@@ -186,10 +186,9 @@ class Distiller(BaseModel):
         for term in terms:
             term.further_specs = {f"{b}:{tap}": specs[b][tap] for b, tap in further_taps(term)}
             term.attach(self._detector(term.teacher_branch, term.teacher_tap))
-            term.build(
-                specs[term.student_branch][term.student_tap],
-                specs[term.teacher_branch][term.teacher_tap],
-            )
+            student = specs[term.student_branch][term.student_tap]
+            teacher = specs[term.teacher_branch][term.teacher_tap]
+            term.build(student, term.match_classes(student, teacher))
 
     def _detector(self, branch: str, tap: str) -> Callable[[], Any]:
         """Return a function that gives the detector behind a tap; see `Term.attach`."""
@@ -264,6 +263,7 @@ class Distiller(BaseModel):
             if term.student_branch in self.turn:
                 student = features[term.student_branch][term.student_tap]
                 teacher = detached(features[term.teacher_branch][term.teacher_tap])
+                teacher = term.matched(teacher)
                 context.taps = further_values(term, features)
                 value = term(student, teacher, context)
                 steps[name] = TermStep(value, term.weight, student, teacher, term.student_branch)

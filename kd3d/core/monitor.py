@@ -18,7 +18,7 @@ from kd3d.core.context import Context
 from kd3d.core.foreground import Foreground
 from kd3d.core.gradients import Comparison, TermStep, compare_terms
 from kd3d.core.spec import describe
-from kd3d.core.taps import aliases
+from kd3d.core.taps import aliases, head_of
 from kd3d.core.term import FeatureTerm
 from kd3d.losses.logit.head_scores import class_scores
 from kd3d.losses.similarity.cka import linear_cka
@@ -88,8 +88,8 @@ class Monitor:
         for teacher in distiller.teachers.values():
             for name, one in _detectors(teacher):
                 path = aliases(one.model).get("head")
-                if path is None:
-                    continue
+                if path is None or getattr(one, "frame", None) is not None:
+                    continue  # no head, or one in the car's frame, where the boxes are not
                 self._models[name] = one.model
                 head = one.model.get_submodule(path)
                 handle = head.register_forward_hook(_keeper(self._heads, name))
@@ -133,7 +133,9 @@ class Monitor:
                 report.adapter_norm = _norm(term)
                 self.terms[name] = report
             for name, head in self._heads.items():
-                agreement = agree(self._models[name], head, context, self.score)
+                student = head_of(distiller.student)
+                names = [n for task in getattr(student, "class_names", ()) for n in task]
+                agreement = agree(self._models[name], head, context, self.score, names)
                 if agreement is not None:
                     self.teachers[name] = agreement
             self._heads.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,20 +24,25 @@ def inputs_of(model: Any) -> tuple[str, ...]:
     (FCOS3D, SMOKE, PGD, ImVoxelNet, ...) only backbone is ``backbone``, and what tells them from
     point networks is a preprocessor that normalises images.
     """
-    lidar = any(
-        hasattr(model, part)
-        for part in ("voxel_encoder", "pts_voxel_encoder", "pts_middle_encoder", "pts_backbone")
-    )
+    parts = ["voxel_encoder", "pts_voxel_encoder", "pts_middle_encoder"]
+    if not lifts(model):  # there it may encode a map of images alone
+        parts.append("pts_backbone")
+    lidar = any(hasattr(model, part) for part in parts)
     normalises = bool(getattr(model.data_preprocessor, "_enable_normalize", False))
     camera = hasattr(model, "img_backbone") or (not lidar and normalises)
     return (POINTS,) * (lidar or not camera) + (IMAGE,) * camera
+
+
+def lifts(model: Any) -> bool:
+    """Whether a detector lifts the images of several cameras into a map (`kd3d.models.bev`)."""
+    return hasattr(getattr(model, "view_transform", None), "grid")
 
 
 def bev_grid(model: Any) -> tuple[Extent, tuple[int, int]] | None:
     """Return the detector's voxel grid: extent in metres and (H along y, W along x) in voxels.
 
     It is the grid of the voxelisation, or, for a camera detector that lifts its features into a
-    volume (ImVoxelNet), of that volume; None for detectors without a bird's-eye view.
+    volume (ImVoxelNet) or a map (`lifts`), of that; None for detectors without a bird's-eye view.
     """
     layer = getattr(getattr(model, "data_preprocessor", None), "voxel_layer", None)
     if layer is not None:
@@ -44,6 +50,8 @@ def bev_grid(model: Any) -> tuple[Extent, tuple[int, int]] | None:
         size = layer.voxel_size
         columns, rows = (round((high[i] - low[i]) / size[i]) for i in (0, 1))
         return (low[0], low[1], high[0], high[1]), (rows, columns)
+    if lifts(model):
+        return model.view_transform.grid.extent_m, model.view_transform.grid.shape
     if hasattr(model, "n_voxels") and hasattr(model, "prior_generator"):
         x_min, y_min, _, x_max, y_max, _ = model.prior_generator.ranges[0]
         return (x_min, y_min, x_max, y_max), (model.n_voxels[1], model.n_voxels[0])
@@ -82,7 +90,11 @@ def _describe(model: Any, path: str, value: Any) -> FeatureSpec:
     """Return the spec of what the module at `path` gave."""
     grid = bev_grid(model)
     if grid is not None and not _in_image(model, path):
-        return describe(value, grid)
+        spec = describe(value, grid)
+        names = getattr(model.get_submodule(path), "class_names", ())
+        if spec.layout == "center_head":
+            spec = replace(spec, classes=tuple(tuple(task) for task in names))
+        return spec
     spec = describe(value, None)
     return (
         replace(spec, layout="image")
@@ -109,8 +121,9 @@ def made_up(model: Any) -> dict[str, Any]:
         points = low + torch.rand((4096, len(low)), generator=generator) * (high - low)
         inputs[POINTS] = [points]
     if IMAGE in wanted:
-        inputs[IMAGE] = [255 * torch.rand((3, *_PICTURE), generator=generator)]
-        sample.set_metainfo(_camera())
+        views = (2,) if lifts(model) else ()
+        inputs[IMAGE] = [255 * torch.rand((*views, 3, *_PICTURE), generator=generator)]
+        sample.set_metainfo(_surround() if views else _camera())
     return {"inputs": inputs, "data_samples": [sample]}
 
 
@@ -133,6 +146,15 @@ def _camera() -> dict[str, Any]:
         lidar2cam=lidar2cam.numpy(),
         lidar2img=(cam2img @ lidar2cam).numpy(),
     )
+
+
+def _surround() -> dict[str, Any]:
+    """Return the metainfo of two made-up images, as ``PackBranches`` packs it: ahead and behind."""
+    ahead, turn = _camera(), np.diag([-1.0, -1.0, 1.0, 1.0])
+    several = {key: [ahead[key]] * 2 for key in ("cam2img", "lidar2cam", "lidar2img")}
+    for key in ("lidar2cam", "lidar2img"):
+        several[key] = [ahead[key], ahead[key] @ turn]
+    return ahead | several | dict(img_aug_matrix=[np.eye(4)] * 2, lidar_aug_matrix=np.eye(4))
 
 
 def _point_range(model: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,6 +12,7 @@ from kd3d.errors import UserError
 
 Extent = tuple[float, float, float, float]
 HeadMaps = tuple[tuple[tuple[str, int], ...], ...]
+Classes = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class FeatureSpec:
             along x; None where it has no metric extent (images, rows).
         maps: Names and channels of a head's maps: a centre head's task by task, an anchor head's
             (``scores``, ``boxes``, ``directions``) level by level; empty for everything else.
+        classes: Names of a centre head's classes, task by task; empty where they are not known.
     """
 
     channels: int
@@ -36,6 +38,7 @@ class FeatureSpec:
     shape: tuple[int, int] | None = None
     extent_m: Extent | None = None
     maps: HeadMaps = ()
+    classes: Classes = ()
 
     @property
     def cell_m(self) -> tuple[float, float] | None:

@@ -28,6 +28,9 @@ _PLAIN = {
 BOXES, PROPOSALS = "boxes", "proposals"
 DECODED = (BOXES, PROPOSALS)  # the head's output, turned into detections by run.decoded
 _IMAGE = {"image": "img_neck.0", "image_backbone": "img_backbone"}
+# Camera detectors that lift their features into a map (`kd3d.models.bev`), alone or with a LiDAR.
+_LIFTED = {"bev_in": "view_transform", "depth": "img_depth_net.0"}
+_FUSED = {"bev_in": "bev_fuser", "bev_lidar": "pts_middle_encoder", "bev_camera": "view_transform"}
 _POINTS = {"points": "neck.fp_features"}  # (B, C, N), of PointRCNN
 
 
@@ -43,6 +46,8 @@ def aliases(model: nn.Module) -> dict[str, str]:
         return _POINTS if hasattr(getattr(model, "neck", None), "FP_modules") else {}
     prefix = "pts_" if any(hasattr(model, f"pts_{p}") for p in ("backbone", "bbox_head")) else ""
     known = {alias: prefix + path for alias, path in _PLAIN.items()} | _IMAGE
+    if hasattr(model, "view_transform"):
+        known |= _LIFTED | (_FUSED if hasattr(model, "bev_fuser") else {})
     found = {alias: path for alias, path in known.items() if hasattr(model, path.split(".")[0])}
     backbone: Any = getattr(model, f"{prefix}backbone", None)
     blocks: Any = getattr(backbone, "blocks", None) or getattr(backbone, "out_indices", ())

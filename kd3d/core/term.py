@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd3d.adapters import FeatureAdapter
+from kd3d.core.classes import ClassMatch
 from kd3d.core.context import Context
 from kd3d.core.foreground import Foreground, ForegroundSpec
 from kd3d.core.registry import TERMS
@@ -59,6 +60,7 @@ class Term(nn.Module):
         self.student_branch, self.student_tap = split_tap(student, name)
         self.teacher_branch, self.teacher_tap = split_tap(teacher, name)
         self.further_specs: dict[str, FeatureSpec] = {}
+        self.classes: ClassMatch | None = None
         self.schedule = build_schedule(weight)
         self.register_buffer("weight", torch.tensor(self.schedule(0.0)), persistent=False)
 
@@ -90,6 +92,34 @@ class Term(nn.Module):
                 "read a single live teacher",
             )
         self.detector = detector
+
+    def match_classes(self, student: FeatureSpec, teacher: FeatureSpec) -> FeatureSpec:
+        """Match two centre heads' classes by name; called before `build`.
+
+        Returns:
+            The spec of what `distance` gets of the teacher: in the student's tasks.
+
+        Raises:
+            UserError: The teacher lacks a class, or the term runs a part of the teacher's head,
+                whose tasks are other ones.
+        """
+        if not student.classes or not teacher.classes:
+            return teacher
+        self.classes = ClassMatch.of(student.classes, teacher.classes, f"term {self.name}")
+        if self.classes is None:
+            return teacher
+        if self.needs_detector:
+            raise UserError(
+                f"it runs a part of the teacher's head, whose tasks are {teacher.classes}, the "
+                f"student's {student.classes}",
+                f"term {self.name}",
+                "give both heads the same tasks",
+            )
+        return self.classes.spec(teacher, student)
+
+    def matched(self, teacher: Any) -> Any:
+        """Return a value of the teacher's tap as `distance` gets it; see `match_classes`."""
+        return teacher if self.classes is None else self.classes(teacher)
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Make adapters; raises UserError when the two features do not fit this term."""

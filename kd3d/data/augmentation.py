@@ -35,6 +35,37 @@ def augmentation_matrix(record: Mapping[str, Any]) -> np.ndarray:
     return matrix
 
 
+def sample_augmentation(record: Mapping[str, Any]) -> np.ndarray:
+    """Return the (4, 4) matrix of a packed sample: its own, or composed from mmdet3d's record.
+
+    Args:
+        record: Metainfo; ``lidar_aug_matrix`` is written by ``PackBranches``, and by transforms
+            that keep a matrix themselves.
+    """
+    known = record.get("lidar_aug_matrix")
+    return augmentation_matrix(record) if known is None else np.asarray(known, dtype=np.float64)
+
+
+def refuse_pasted(results: Mapping[str, Any], who: str, why: str) -> None:
+    """Raise UserError where objects of a data base were pasted into the scene.
+
+    Args:
+        results: A pipeline's.
+        who: The transform that cannot go on.
+        why: What is amiss.
+    """
+    annotated = len((results.get("ann_info") or {}).get("gt_bboxes_3d", ()))
+    if len(results.get("gt_bboxes_3d", ())) > annotated:
+        raise UserError(f"objects were pasted into the scene, {why}", who, "leave ObjectSample out")
+
+
+def full_matrix(matrix: Any) -> np.ndarray:
+    """Return a matrix of 3x3, 3x4 or 4x4 as 4x4, float64."""
+    given, whole = np.asarray(matrix, dtype=np.float64), np.eye(4)
+    whole[: given.shape[0], : given.shape[1]] = given
+    return whole
+
+
 def transform_points(matrix: np.ndarray, xyz: np.ndarray) -> np.ndarray:
     """Return `xyz` (N, 3) in metres moved by `matrix` (4, 4), in float64."""
     return xyz @ matrix[:3, :3].T + matrix[:3, 3]

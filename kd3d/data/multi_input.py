@@ -23,7 +23,12 @@ from mmdet3d.datasets.transforms import Pack3DDetInputs
 from mmdet3d.registry import TRANSFORMS
 from mmdet3d.structures import BasePoints
 
-from kd3d.data.augmentation import augmentation_matrix, transform_points
+from kd3d.data.augmentation import (
+    augmentation_matrix,
+    full_matrix,
+    refuse_pasted,
+    transform_points,
+)
 from kd3d.data.beams import beam_indices, kept_points
 from kd3d.errors import UserError
 
@@ -74,13 +79,8 @@ class LoadBranchPoints(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Set ``results[key]`` (points, N x C)."""
-        annotated = len((results.get("ann_info") or {}).get("gt_bboxes_3d", ()))
-        if len(results.get("gt_bboxes_3d", ())) > annotated:
-            raise UserError(
-                "objects were pasted into the scene, a cloud loaded afterwards lacks them",
-                f"LoadBranchPoints {self.key}",
-                "load the richest cloud first and use SplitPoints, or leave ObjectSample out",
-            )
+        why = "a cloud loaded afterwards lacks them (one that is loaded first can be split)"
+        refuse_pasted(results, f"LoadBranchPoints {self.key}", why)
         points = _own_points(results, None, self.load)
         matrix = augmentation_matrix(results)
         points.tensor[:, :3] = _moved(matrix, points)
@@ -181,7 +181,9 @@ class PackBranches(Pack3DDetInputs):
 
     The metainfo gets ``lidar_aug_matrix`` (4, 4), the sample's augmentation in the LiDAR frame;
     mmdet3d's transforms leave calibration alone, so a point p of the packed cloud is seen at
-    ``lidar2img @ inverse(lidar_aug_matrix) @ p`` before the image's own resizing and flip.
+    ``lidar2img @ inverse(lidar_aug_matrix) @ p`` before the image's own resizing and flip, which
+    is in ``img_aug_matrix`` (see `kd3d.data.surround`). ``lidar2ego`` is packed where the info has
+    it, and ``gt_depth_maps`` (cameras, H, W) beside the boxes where a transform made them.
 
     Args:
         keys: As for ``Pack3DDetInputs``, and keys of clouds such as ``points_dense``.
@@ -207,7 +209,15 @@ class PackBranches(Pack3DDetInputs):
         matrix = augmentation_matrix(results)
         packed = super().pack_single_results(results)
         packed["inputs"] |= {key: results[key].tensor for key in self.clouds}
-        packed["data_samples"].set_metainfo({"lidar_aug_matrix": matrix})
+        sample, known = packed["data_samples"], {"lidar_aug_matrix": matrix}
+        if "img_aug_matrix" in results:
+            known["img_aug_matrix"] = results["img_aug_matrix"]
+        frame = (results.get("lidar_points") or {}).get("lidar2ego")
+        if frame is not None:
+            known["lidar2ego"] = full_matrix(frame)
+        sample.set_metainfo(known)
+        if "gt_depth_maps" in results:
+            sample.gt_depth_maps = torch.from_numpy(results["gt_depth_maps"])
         return packed
 
 

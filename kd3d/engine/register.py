@@ -31,9 +31,11 @@ def register_all() -> None:
         "engine.sharded",
         "data.labelled",
         "data.multi_input",
+        "data.surround",
         "data.transforms",
         "data.views",
         "evaluation.kitti_metric",
+        "models.bev.detectors",
         "models.inherit.kinds",
     ):
         importlib.import_module(f"kd3d.{name}")

@@ -1,0 +1,15 @@
+"""All that registers with mmdet3d's ``MODELS``."""
+
+from kd3d.models.bev.bevdet import BEVDet
+from kd3d.models.bev.depth_net import CameraAwareDepthNet, DepthNet
+from kd3d.models.bev.fusion import BEVFuser, BEVFusionDetector
+from kd3d.models.bev.view_transform import LiftSplat
+
+__all__ = [
+    "BEVDet",
+    "BEVFuser",
+    "BEVFusionDetector",
+    "CameraAwareDepthNet",
+    "DepthNet",
+    "LiftSplat",
+]

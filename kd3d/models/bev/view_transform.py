@@ -1,0 +1,81 @@
+"""From image features with a depth distribution to a bird's-eye-view map."""
+
+from __future__ import annotations
+
+from mmdet3d.registry import MODELS
+from torch import Tensor, nn
+
+from kd3d.errors import UserError, did_you_mean
+from kd3d.models.bev.cameras import Cameras
+from kd3d.models.bev.frustum import DepthBins, pixel_frustum
+from kd3d.models.bev.grid import BEVGrid, Bounds
+from kd3d.models.bev.pooling import bev_pool
+
+FRAMES = ("lidar", "ego")
+
+
+@MODELS.register_module()
+class LiftSplat(nn.Module):
+    """Lift pixels along their rays by a depth distribution, sum them in the cells of a map.
+
+    J. Philion, S. Fidler, "Lift, Splat, Shoot", ECCV 2020; J. Huang et al., "BEVDet:
+    High-performance multi-camera 3D object detection in bird-eye-view", arXiv:2112.11790.
+    It has no weights. The map lies in the frame of the augmented LiDAR cloud, or in the car's.
+
+    Args:
+        x: [low, high, cell] in metres.
+        y: Likewise.
+        z: Likewise; layers are joined along the channels.
+        depth: [nearest, farthest, bin] in metres.
+        frame: ``"lidar"``, or ``"ego"`` for a teacher that was trained in the car's frame (see
+            ``Frozen(frame="ego")``); boxes stay in the LiDAR's, so it cannot be trained here.
+        official_parity: As the published code: bins are lifted at their near ends, the outer
+            features stand for the outer pixels, and cells are found by rounding towards zero. By
+            default bins at their middles, features at the middles of what they cover, floor.
+
+    Attributes:
+        grid: Of the map; also what says where this detector's maps lie in metres.
+        bins: Of the depth.
+    """
+
+    def __init__(
+        self,
+        x: Bounds,
+        y: Bounds,
+        z: Bounds,
+        depth: Bounds,
+        frame: str = "lidar",
+        official_parity: bool = False,
+    ) -> None:
+        super().__init__()
+        if frame not in FRAMES:
+            hint = did_you_mean(frame, FRAMES)
+            raise UserError(f"unknown frame {frame!r}", "view_transform.frame", hint)
+        self.frame = frame
+        self.grid = BEVGrid.of(x, y, z)
+        self.bins = DepthBins(depth, "view_transform.depth")
+        self.official_parity = official_parity
+
+    def cells(self, cameras: Cameras, features: Tensor, image_shape: tuple[int, int]) -> Tensor:
+        """Return the (B, N, D, H, W) cells of all lifted points, see `BEVGrid.cells`."""
+        height, width = features.shape[-2:]
+        frustum = pixel_frustum(self.bins, (height, width), image_shape, self.official_parity)
+        points = cameras.lift(frustum.to(features.device))
+        return self.grid.cells(points, self.official_parity)
+
+    def forward(
+        self, depth: Tensor, context: Tensor, cameras: Cameras, image_shape: tuple[int, int]
+    ) -> Tensor:
+        """Return the map (B, Z C, Y, X).
+
+        Args:
+            depth: (B N, D, H, W) probabilities of the bins.
+            context: (B N, C, H, W) features.
+            cameras: Of the batch.
+            image_shape: (H, W) of the network's image.
+        """
+        cell = self.cells(cameras, context, image_shape)
+        samples = len(cell)
+        columns, rows, layers = self.grid.count
+        sums = bev_pool(depth, context, cell.flatten(0, 1), samples * layers * rows * columns)
+        return self.grid.maps(sums, samples)
