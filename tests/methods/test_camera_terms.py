@@ -1,0 +1,194 @@
+"""Terms of the cross-modal methods: other grids, weights per sample, objects, refusals."""
+
+import pytest
+import torch
+
+from kd3d.core.context import Context
+from kd3d.core.registry import METHODS, TERMS
+from kd3d.core.spec import FeatureSpec
+from kd3d.engine.register import register_all
+from kd3d.errors import UserError
+from kd3d.losses.box.set_prediction import box_code
+
+register_all()
+FINE, COARSE = (0.0, 0.0, 8.0, 6.0), (0.0, 0.0, 6.0, 6.0)  # the teacher sees less
+SPEC_S, SPEC_T = FeatureSpec(4, "map", (12, 16), FINE), FeatureSpec(6, "map", (6, 6), COARSE)
+MAPS = (("heatmap", 3), ("reg", 2), ("height", 1), ("dim", 3), ("rot", 2), ("vel", 2))
+HEAD_S = FeatureSpec(3, "center_head", (12, 16), FINE, (MAPS,))
+HEAD_T = FeatureSpec(3, "center_head", (6, 6), COARSE, (MAPS,))
+BOXES = FeatureSpec(7, "boxes")
+BOX = torch.tensor([[x, 3.0, 0.0, 1.5, 1.0, 1.5, 0.3] for x in (1.0, 2.5, 4.0, 5.5)])
+TERM_OF = {  # term -> method; terms on two maps
+    "feature": "unidistill",
+    "relation": "unidistill",
+    "dense": "bevdistill",
+    "contrast": "bevdistill",
+}
+NEEDS_OBJECTS = ("feature", "relation", "dense")
+
+
+def term_of(name, student=SPEC_S, teacher=SPEC_T, method=None, **options):
+    torch.manual_seed(0)
+    configs = METHODS.get(method or TERM_OF[name])(**options)
+    (config,) = [one for one in configs if one["name"] == name]
+    term = TERMS.get(config.pop("type"))(**config)
+    heads = HEAD_S, HEAD_T if teacher.same_grid(SPEC_T) else HEAD_S
+    term.further_specs = {"student:head": heads[0], "teacher:head": heads[1]}
+    term.further_specs["teacher:boxes"] = BOXES
+    term.build(student, teacher)
+    return term.eval()  # batch statistics would see cells that are not covered
+
+
+def head(spec, seed=0, samples=2):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        [
+            {
+                name: torch.randn(samples, count, *spec.shape, generator=generator)
+                for name, count in task
+            }
+        ]
+        for task in spec.maps
+    ]
+
+
+def value_for(spec, seed=0):
+    if spec.layout == "center_head":
+        return head(spec, seed)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, spec.channels, *spec.shape, generator=generator)
+
+
+def found(boxes=BOX, score=0.5):
+    labels = torch.arange(len(boxes)) % 3
+    return {"boxes": boxes, "scores": torch.full((len(boxes),), score), "labels": labels}
+
+
+def context(term=None, weights=None, boxes=BOX, seen=HEAD_T):
+    key = {} if weights is None else {f"teacher:{term.teacher_tap}": weights}
+    labels = [torch.arange(len(boxes)) % 3] * 2
+    taps = {"student:head": head(HEAD_S, 5), "teacher:head": head(seen, 6)}
+    taps["teacher:boxes"] = [found(boxes), found(boxes)]
+    velocity = [torch.full((len(boxes), 2), 0.5)] * 2
+    return Context([boxes, boxes], labels, {}, 0.0, key, taps=taps, velocities=velocity)
+
+
+@pytest.mark.parametrize("name", TERM_OF)
+def test_other_grids_meet_in_metres_and_uncovered_cells_do_not_count(name):
+    term = term_of(name)
+    values = []
+    for far in (0.0, 50.0):  # the student beyond 6 m, which the teacher does not see
+        student = value_for(SPEC_S, 1)
+        student[..., 14:] += far
+        student.requires_grad_()
+        value = term(student, value_for(SPEC_T, 2), context())
+        value.backward()
+        assert torch.isfinite(student.grad).all()
+        values.append(value.detach())
+    assert values[0] > 0
+    torch.testing.assert_close(values[0], values[1])
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in TERM_OF if n not in ("feature", "relation", "contrast")]
+)
+def test_weights_per_sample_scale_the_loss(name):
+    term = term_of(name, teacher=SPEC_S)
+    student, theirs = value_for(SPEC_S, 1), value_for(SPEC_S, 2)
+    samples = (None, torch.ones(2), torch.full((2,), 0.5), torch.tensor([1.0, 0.0]))
+    plain, ones, half, first = (
+        term(student, theirs, context(term, w, seen=HEAD_S)) for w in samples
+    )
+    torch.testing.assert_close(plain, ones)
+    torch.testing.assert_close(half, 0.5 * plain)
+    assert first < plain
+
+
+@pytest.mark.parametrize("name", NEEDS_OBJECTS)
+def test_without_objects_a_term_is_zero_and_attached(name):
+    student = value_for(SPEC_S, 1).requires_grad_()
+    value = term_of(name)(student, value_for(SPEC_T, 2), context(boxes=BOX[:0]))
+    value.backward()
+    assert value == 0
+    assert not student.grad.any()
+
+
+def test_contrast_needs_two_places_and_finds_its_own():
+    term = term_of("contrast")
+    student, teacher = (value_for(spec).requires_grad_() for spec in (SPEC_S, SPEC_T))
+    one = context()
+    one.taps["teacher:boxes"] = [found(BOX[:1]), found(BOX[:0])]
+    value = term(student, teacher, one)
+    value.backward()
+    assert value == 0
+    assert all(p.grad is not None for p in term.parameters())
+    same = term_of("contrast", teacher=SPEC_S)
+    same.project["teacher"].load_state_dict(same.project["student"].state_dict())
+    equal, other = (same(student, m, context()) for m in (student, value_for(SPEC_S, 3)))
+    assert equal < other
+
+
+def near_response(**options):
+    term = term_of("response", HEAD_S, HEAD_S, "unidistill", **options)
+    return term, head(HEAD_S, 1), head(HEAD_S, 2)
+
+
+def test_response_near_objects_equals_a_loop():
+    term, ours, theirs = near_response(velocity=True)
+    given = context()
+    from kd3d.masks.boxes import gaussian_mask
+
+    near = gaussian_mask(given.boxes, FINE, (12, 16), 0.7, 0)
+    total = 0.0
+    for b in range(2):
+        for row in range(12):
+            for column in range(16):
+                s, t = (
+                    {k: m[b, :, row, column] for k, m in h[0][0].items()} for h in (ours, theirs)
+                )
+                value = (s["heatmap"].max().sigmoid() - t["heatmap"].max().sigmoid()).abs()
+                names = ("reg", "height", "dim", "rot", "vel")
+                gaps = torch.cat([(s[n] - t[n]).abs() for n in names])
+                total += near[b, 0, row, column] * (value + gaps.mean())
+    torch.testing.assert_close(term(ours, theirs, given), total / near.sum())
+
+
+def transfer(**options):
+    return term_of("boxes", HEAD_S, BOXES, "bevdistill", **options)
+
+
+@pytest.mark.parametrize("assignment", ["cell", "match"])
+def test_boxes_of_the_teacher_that_the_student_already_gives_cost_nothing(assignment):
+    """The student's head is written so that it decodes to the teacher's boxes."""
+    student = head(HEAD_S, 3)
+    for maps in student[0][0].values():
+        maps.zero_()
+    code = box_code(BOX)
+    student[0][0]["heatmap"] -= 5.0
+    for i, x in enumerate(BOX[:, 0].tolist()):
+        row, column = 6, int(2 * x)
+        student[0][0]["heatmap"][:, i % 3, row, column] = 5.0
+        student[0][0]["reg"][:, :, row, column] = torch.tensor([2 * x - column, 0.0])
+        student[0][0]["height"][:, 0, row, column] = BOX[i, 2] + BOX[i, 5] / 2
+        student[0][0]["dim"][:, :, row, column] = BOX[i, 3:6].log()
+        student[0][0]["rot"][:, :, row, column] = code[i, 6:8]
+    term = transfer(assignment=assignment)
+    assert term(student, [found(), found()], context()) < 1e-6
+    student[0][0]["height"][0, 0, 6, 2] += 0.4  # one of eight equally sure boxes
+    torch.testing.assert_close(term(student, [found(), found()], context()), torch.tensor(0.4 / 8))
+    student[0][0]["dim"].requires_grad_()
+    empty = term(student, [found(BOX[:0]), found(BOX[:0])], context())
+    empty.backward()
+    assert empty == 0
+    assert not student[0][0]["dim"].grad.any()
+
+
+def test_what_does_not_fit_is_refused_in_words():
+    with pytest.raises(UserError, match="unknown foreground 'truths' -> did you mean 'truth'"):
+        term_of("dense", foreground="truths")
+    with pytest.raises(UserError, match="unknown assignment 'cells' -> did you mean 'cell'"):
+        transfer(assignment="cells")
+    with pytest.raises(UserError, match="unknown terms"):
+        METHODS.get("bevdistill")(weights=dict(sparse=1.0))
+    with pytest.raises(UserError, match="unknown route 'radar_to_camera'"):
+        METHODS.get("unidistill")(route="radar_to_camera")
