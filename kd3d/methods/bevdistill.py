@@ -14,7 +14,7 @@ from kd3d.core.context import Context
 from kd3d.core.near_term import NearTerm
 from kd3d.core.object_term import ObjectTerm
 from kd3d.core.registry import METHODS, TERMS
-from kd3d.core.sentences import detached
+from kd3d.core.score_map import ScoreMap
 from kd3d.core.spec import FeatureSpec
 from kd3d.core.teacher_boxes import boxes_tap, surest
 from kd3d.core.term import Term, beside
@@ -28,7 +28,6 @@ from kd3d.losses.box.set_prediction import (
 )
 from kd3d.losses.contrastive.info_nce import info_nce
 from kd3d.losses.logit.class_rows import class_rows
-from kd3d.losses.logit.head_scores import class_scores
 from kd3d.losses.reduce import global_normaliser, masked_mean
 from kd3d.losses.unit import unit_length
 from kd3d.masks.boxes import centre_cells
@@ -152,12 +151,11 @@ class DenseTerm(NearTerm):
         return () if self.address is None else (self.address,)
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
-        """Make the adapter; refuse a head of another grid."""
+        """Make the adapter, and align the student's scores where they count."""
         super().build(student, teacher)
-        head = self.further_specs.get(self.address or "")
-        if self.foreground == "prediction" and head is not None and not head.same_grid(student):
-            where = f"term {self.name}"
-            raise UserError(f"{student} and the student's {head} have other grids", where)
+        if self.foreground == "prediction":
+            head = self.further_specs[self.further()[0]]
+            self.scores = ScoreMap(head, student, f"term {self.name}")
 
     def distance(self, student: Tensor, teacher: Tensor, context: Context) -> Tensor:
         """Return the mean over cells or, for ``boxes``, over places."""
@@ -178,9 +176,7 @@ class DenseTerm(NearTerm):
             return super().region(context, device)
         if self.foreground == "all":
             return torch.ones((len(context.boxes), 1, *self.spec.grid[1]), device=device)
-        head = detached(context.taps[self.further()[0]])
-        layout = "center_head" if isinstance(head[0][0], dict) else "anchor_head"
-        return class_scores(head, layout).amax(1, keepdim=True)
+        return self.scores(context.taps[self.further()[0]])
 
 
 @TERMS.register_module()

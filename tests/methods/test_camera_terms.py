@@ -23,6 +23,7 @@ TERM_OF = {  # term -> method; terms on two maps
     "relation": "unidistill",
     "dense": "bevdistill",
     "contrast": "bevdistill",
+    "decomposed": "distillbev",
 }
 NEEDS_OBJECTS = ("feature", "relation", "dense")
 

@@ -1,4 +1,4 @@
-"""UniDistill and BEVDistill against the authors' own numbers: values and gradients, rtol 1e-4."""
+"""Cross-modal methods against the authors' own numbers: values and gradients, rtol 1e-4."""
 
 import pytest
 import torch
@@ -158,3 +158,34 @@ def test_bevdistill_set_prediction_equals_the_authors_code():
     scores = data["teacher_scores"].amax(1)[which]
     error = scored_code_error(codes[0, mine], targets[which], scores, power=2)
     check(0.25 * error.sum() / scores.sum(), data["loss_bbox"], codes, data["grad_bbox"])
+
+
+def old_boxes(*samples):
+    """Boxes of mmdet3d 0.x, whose yaw is clockwise."""
+    return [torch.cat([b[:, :6], -b[:, 6:7], b[:, 7:]], 1) for b in samples]
+
+
+@pytest.mark.parametrize("which", ["base", "none", "fp_teacher_selected_student"])
+def test_distillbev_equals_the_authors_code(which, monkeypatch):
+    data = load(f"distillbev_{which}")
+    student, teacher = data["student"].requires_grad_(), data["teacher"]
+    alarms = "apart" if which.startswith("fp") else None
+    head = square(student, 51.2, "center_head")
+    further = {"student:head": head, "teacher:head": head}
+    specs = square(student, 51.2), square(teacher, 51.2)
+    term = make("distillbev", "decomposed", *specs, further, alarms=alarms)
+    for layer, name in ((term.adapter.project, "adapt"), (term.smooth, "spatial")):
+        layer.load_state_dict({k: data[f"{name}_{k}"] for k in ("weight", "bias")})
+    context = given(old_boxes(data["gt_boxes0"], data["gt_boxes1"]))
+    if alarms:
+        pairs = [(data[f"student_hm{i}"].logit(), data[f"teacher_hm{i}"]) for i in range(2)]
+        for side, one in enumerate(("student:head", "teacher:head")):
+            context.taps[one] = [[{"heatmap": pair[side]}] for pair in pairs]
+        truth = torch.cat([data["gt_heatmap0"], data["gt_heatmap1"]], 1).amax(1, keepdim=True)
+        monkeypatch.setattr(term, "truth", lambda *_: truth)
+    regions = term.regions(context, student.device)
+    close(regions["foreground"], data["fg_scale"])
+    if alarms:
+        close(regions["alarms"], data["fp_mask"] * data["fp_scale"])
+    value = term(student, teacher, context)
+    check(value, data["loss_total"], student, data["grad_student"])
