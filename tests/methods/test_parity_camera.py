@@ -10,6 +10,9 @@ from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.engine.register import register_all
 from kd3d.losses.box.set_prediction import box_code, match_cost, scored_code_error
+from kd3d.losses.depth.bins import bin_entropy, one_hot_bins
+from kd3d.losses.depth.inner_depth import expected_depth, inner_depth_error
+from kd3d.masks.depth_cells import object_cells
 from tests.methods.test_parity import close, load
 
 register_all()
@@ -37,11 +40,11 @@ def given(boxes, **more):
     )
 
 
-def check(value, loss, leaf, grad):
+def check(value, loss, leaf, grad, atol=1e-7):
     """Compare a value and its gradient."""
     close(value, loss)
     value.backward()
-    torch.testing.assert_close(leaf.grad, grad, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(leaf.grad, grad, rtol=1e-4, atol=atol)
 
 
 def real_rows(padded):
@@ -189,3 +192,48 @@ def test_distillbev_equals_the_authors_code(which, monkeypatch):
         close(regions["alarms"], data["fp_mask"] * data["fp_scale"])
     value = term(student, teacher, context)
     check(value, data["loss_total"], student, data["grad_student"])
+
+
+@pytest.mark.parametrize("part", ["points", "channels"])
+def test_tigbev_inner_features_equal_the_authors_code(part):
+    data = load("tigbev_inner_feature_base")
+    student, teacher = data["student"].requires_grad_(), data["teacher"]
+    specs = square(student, 51.2), square(teacher, 51.2)
+    term = make("tigbev", part, *specs, points=4)
+    boxes = old_boxes(data["boxes0"], data["boxes1"])
+    if part == "channels":
+        state = {k: data[f"embed_{k}"] for k in ("weight", "bias")}
+        term.adapter.project.load_state_dict(state)
+    ours = term.key_points(student, teacher, given(boxes))[0].transpose(1, 2)
+    theirs = data["student_sampled"].flatten(2)  # their points are in another order
+    torch.testing.assert_close(ours.sort(2).values, theirs.sort(2).values, rtol=1e-4, atol=1e-5)
+    value = term(student, teacher, given(boxes)) * term.weight
+    name = "keypoint" if part == "points" else "channel"
+    grad = data[f"grad_{name}"]  # sums of large parts; places are rounded in another order
+    check(value, data[f"loss_{name}"], student, grad, 1e-5 * grad.abs().max().item())
+
+
+def test_tigbev_inner_depth_equals_the_authors_code():
+    data = load("tigbev_inner_depth_base")
+    logits = data["depth_logits"].requires_grad_()
+    depth = expected_depth(logits, torch.arange(1.0, 13.0))
+    error = inner_depth_error(depth, data["depth_gt"].flatten(0, 1), data["fg_index"].flatten(0, 1))
+    check(error.mean(), data["loss"], logits, data["grad_logits"])
+
+
+def test_tigbev_depth_bins_equal_the_authors_code():
+    data = load("tigbev_depth_bce")
+    logits, depth = data["depth_logits"].requires_grad_(), data["depth_gt"].flatten(0, 1)
+    index = torch.where(depth > 0, (depth - 1).floor().long(), -1)
+    error = bin_entropy(logits, one_hot_bins(index, 12), competing=False)
+    value = 100 * (error * (index >= 0)).mean() / 12
+    check(value, data["loss"], logits, data["grad_logits"])
+
+
+def test_tigbev_object_cells_equal_the_authors_code():
+    data = load("tigbev_points2map")
+    found = object_cells(
+        data["points_uvd"], data["labels"], (64, 96), 8, (1.0, 13.0), official_parity=True
+    )
+    close(found[0], data["depth_map"])
+    assert torch.equal(found[1], data["fg_map"])
