@@ -26,9 +26,11 @@ TERM_OF = {  # term -> method; terms on two maps
     "decomposed": "distillbev",
     "points": "tigbev",
     "channels": "tigbev",
+    "lidar": "simdistill",
+    "fused": "simdistill",
 }
 AT_OBJECTS = ("feature", "relation", "contrast", "points", "channels")  # no weights per sample
-NEEDS_OBJECTS = ("feature", "relation", "dense", "points", "channels")
+NEEDS_OBJECTS = ("feature", "relation", "dense", "points", "channels", "lidar")
 
 
 def term_of(name, student=SPEC_S, teacher=SPEC_T, method=None, **options):
@@ -154,6 +156,49 @@ def test_response_near_objects_equals_a_loop():
                 gaps = torch.cat([(s[n] - t[n]).abs() for n in names])
                 total += near[b, 0, row, column] * (value + gaps.mean())
     torch.testing.assert_close(term(ours, theirs, given), total / near.sum())
+
+
+def predictions(layout):
+    """Two heads, and the term on them; an anchor head has one anchor a class."""
+    if layout == "center_head":
+        spec, ours, theirs = HEAD_S, head(HEAD_S, 1), head(HEAD_S, 2)
+    else:
+        maps = (("scores", 9), ("boxes", 21), ("directions", 6))
+        spec = FeatureSpec(9, "anchor_head", (12, 16), FINE, (maps,))
+        ours, theirs = (
+            [
+                [torch.randn(2, n, 12, 16, generator=torch.Generator().manual_seed(i + n))]
+                for _, n in maps
+            ]
+            for i in (1, 2)
+        )
+    return term_of("prediction", spec, spec, "simdistill"), ours, theirs
+
+
+@pytest.mark.parametrize("layout", ["center_head", "anchor_head"])
+def test_predictions_read_the_boxes_of_objects_alone(layout):
+    term, ours, theirs = predictions(layout)
+    value = term(ours, theirs, context())
+    without = term_of("prediction", HEAD_S, HEAD_S, "simdistill", boxes=0.0)
+    without.layout = layout
+    gap = value - without(ours, theirs, context())  # 0.25 times the mean over objects
+    wanted = []
+    for b in range(2):
+        for i, x in enumerate(BOX[:, 0].tolist()):
+            label, row, column = i % 3, 6, int(2 * x)
+            if layout == "center_head":
+                names = ("reg", "height", "dim", "rot")
+                s, t = (
+                    torch.cat([h[0][0][n][b, :, row, column] for n in names])
+                    for h in (ours, theirs)
+                )
+                d = s - t
+            else:
+                s, t = (h[1][0][b, 7 * label : 7 * label + 7, row, column] for h in (ours, theirs))
+                d = torch.cat([(s - t)[:6], (s - t)[6:].sin()])
+            d = d.abs()
+            wanted.append(torch.where(d < 1 / 9, 4.5 * d**2, d - 1 / 18).sum())
+    torch.testing.assert_close(gap, 0.25 * torch.stack(wanted).mean())
 
 
 def transfer(**options):

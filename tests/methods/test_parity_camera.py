@@ -237,3 +237,31 @@ def test_tigbev_object_cells_equal_the_authors_code():
     )
     close(found[0], data["depth_map"])
     assert torch.equal(found[1], data["fg_map"])
+
+
+def test_simdistill_cross_modal_equals_the_authors_code(monkeypatch):
+    data = load("simdistill_cmd_base")
+    student, teacher = data["student"].requires_grad_(), data["teacher"]
+    term = make("simdistill", "lidar", square(student, 51.2), square(teacher, 51.2))
+    monkeypatch.setattr(term, "region", lambda *_: data["mask"])
+    value = term(student, teacher, given([torch.zeros(0, 7)] * 2)) * term.weight
+    check(value, data["loss"], student, data["grad_student"])
+
+
+def test_simdistill_prediction_equals_the_authors_code():
+    """Six objects in the first cells of the map, where the golden's box codes are put."""
+    data = load("simdistill_prediction_c1")
+    logits = data["student_logits"].requires_grad_()
+    student, teacher = data["box_student"].requires_grad_(), data["box_teacher"]
+    split = dict(reg=2, height=1, dim=3, rot=2, vel=2)
+    heads = []
+    for heat, codes in ((logits, student), (data["teacher_logits"], teacher)):
+        maps = torch.nn.functional.pad(codes, (0, 0, 0, 114)).transpose(1, 2).reshape(2, 10, 10, 12)
+        heads.append([[{"heatmap": heat, **dict(zip(split, maps.split(list(split.values()), 1)))}]])
+    spec = FeatureSpec(1, "center_head", (10, 12), (0.0, 0.0, 12.0, 10.0))
+    term = make("simdistill", "prediction", spec, spec, slots=6)
+    boxes = torch.ones(6, 7)
+    boxes[:, 0], boxes[:, 1] = torch.arange(6) + 0.5, 0.5
+    value = term(*heads, given([boxes, boxes]))
+    check(value, data["loss_cls"] + data["loss_box"], student, data["grad_box"])
+    torch.testing.assert_close(logits.grad, data["grad_student_logits"], rtol=1e-4, atol=1e-7)
