@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kd3d.adapters.objects import object_rows
 from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
+from kd3d.core.detection_targets import centre_codes, codes_of_cells
 from kd3d.core.near_term import NearTerm
 from kd3d.core.object_term import ObjectTerm
 from kd3d.core.registry import METHODS, TERMS
@@ -20,17 +21,11 @@ from kd3d.core.teacher_boxes import boxes_tap, surest
 from kd3d.core.term import Term, beside
 from kd3d.errors import UserError, did_you_mean
 from kd3d.losses import squared_error
-from kd3d.losses.box.set_prediction import (
-    box_code,
-    centre_head_code,
-    match_cost,
-    scored_code_error,
-)
+from kd3d.losses.box.set_prediction import centre_head_code, match_cost, scored_code_error
 from kd3d.losses.contrastive.info_nce import info_nce
 from kd3d.losses.logit.class_rows import class_rows
 from kd3d.losses.reduce import global_normaliser, masked_mean
 from kd3d.losses.unit import unit_length
-from kd3d.masks.boxes import centre_cells
 
 CARD = MethodCard(
     name="bevdistill",
@@ -47,11 +42,10 @@ CARD = MethodCard(
     schemes=("offline", "self"),
     algorithm=("contrastive",),
     needs=("bev", "head", "boxes", "gt_boxes"),
-    same=("head",),
-    heads=("CenterHead",),
+    same=("centre_student",),
     status=("parity-tested",),
     differences=(
-        "any two centre heads; the authors' student and teacher are detection transformers. Their "
+        "a student with a centre head; the authors' models are detection transformers. Their "
         "sparse places are the reference points of the student's queries, here the centres of the "
         "teacher's detections",
         "boxes: the student's box in the cell that holds the centre of the teacher's; the authors "
@@ -290,44 +284,31 @@ class BoxTransferTerm(Term):
         """Return the mean difference of matched boxes under the teacher's scores."""
         codes = torch.stack([centre_head_code(t[0], self.spec.grid[0]) for t in student], 1)
         logits = class_rows(student, "center_head")  # (B, N, K)
-        found = surest(teacher, self.most, (self.spec,), codes.device)
         chosen, targets, scores = [], [], []
-        pick = self._of_cells if self.assignment == "cell" else self._matched
-        for i, sample in enumerate(found):
-            boxes = sample["boxes"][:, :7].clone()
-            boxes[:, 2] += boxes[:, 5] / 2  # heads give the centre's height
-            mine, which = pick(codes[i], logits[i], boxes, sample)
+        for i, found in enumerate(surest(teacher, self.most, (self.spec,), codes.device)):
+            if self.assignment == "cell":
+                mine, which = codes_of_cells(codes[i], self.classes, found, self.spec)
+            else:
+                mine, which = self._matched(codes[i], logits[i], found)
             chosen.append(mine)
-            targets.append(box_code(boxes)[which])
-            scores.append(sample["scores"][which])
+            targets.append(centre_codes(found["boxes"])[which])
+            scores.append(found["scores"][which])
         score = torch.cat(scores)
         value = scored_code_error(torch.cat(chosen), torch.cat(targets), score, self.power)
         return value.sum() / global_normaliser(score.sum(), minimum=1e-6) + codes.sum() * 0.0
 
-    def _of_cells(
-        self, codes: Tensor, logits: Tensor, boxes: Tensor, sample: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Return codes (M, 8) in the boxes' cells and classes, and the boxes' indices."""
-        row, column, keep = centre_cells(boxes, *self.spec.grid)
-        ends = torch.tensor(self.classes, device=boxes.device).cumsum(0)
-        task = torch.bucketize(sample["labels"], ends, right=True)
-        which = (keep & (task < len(ends))).nonzero()[:, 0]
-        return codes[task[which], :, row[which], column[which]], which
-
     def _matched(
-        self, codes: Tensor, logits: Tensor, boxes: Tensor, sample: dict[str, Tensor]
+        self, codes: Tensor, logits: Tensor, found: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return the codes (M, 8) that match boxes at the lowest total cost, and the indices."""
-        ends = torch.tensor(self.classes).cumsum(0).tolist()
-        flat = codes.flatten(2)  # (tasks, 8, N)
         best = torch.stack([g.amax(1) for g in logits.split(self.classes, 1)])  # (tasks, N)
         top = best.flatten().topk(min(self.cells, best.numel())).indices
         task, cell = top // best.shape[1], top % best.shape[1]
-        candidates = flat[task, :, cell]
-        scores = logits.new_zeros(len(boxes), ends[-1])
-        known = sample["labels"] < ends[-1]
-        scores[known, sample["labels"][known]] = sample["scores"][known]
-        cost = match_cost(logits[cell], candidates, scores, box_code(boxes))
+        candidates = codes.flatten(2)[task, :, cell]
+        scores = logits.new_zeros(len(found["boxes"]), logits.shape[1])
+        known = found["labels"] < logits.shape[1]
+        scores[known, found["labels"][known]] = found["scores"][known]
+        cost = match_cost(logits[cell], candidates, scores, centre_codes(found["boxes"]))
         mine, which = linear_sum_assignment(cost.detach().cpu().numpy())
-        index = torch.as_tensor(which, device=boxes.device)
-        return candidates[torch.as_tensor(mine, device=boxes.device)], index
+        index = torch.as_tensor(which, device=codes.device)
+        return candidates[torch.as_tensor(mine, device=codes.device)], index

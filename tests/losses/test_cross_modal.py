@@ -4,12 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
+from kd3d.losses.adversarial.reversal import domain_entropy, reversed_gradient
 from kd3d.losses.box.set_prediction import (
     box_code,
     centre_head_code,
     match_cost,
     scored_code_error,
 )
+from kd3d.losses.logit.gaussian_focal import gaussian_focal
 from tests.losses.test_losses import rand
 
 
@@ -47,3 +49,31 @@ def test_scored_code_error_equals_a_loop():
                 found[i], scores[i] ** power * (gap[:8].sum() + 0.2 * gap[8:].sum())
             )
     assert gradcheck(lambda s: scored_code_error(s, theirs, scores), ours.requires_grad_())
+
+
+def test_a_reversed_gradient_leaves_the_value():
+    feature = rand(2, 3).requires_grad_()
+    same = reversed_gradient(feature, 0.5)
+    assert torch.equal(same, feature)
+    (same**2).sum().backward()
+    torch.testing.assert_close(feature.grad, -0.5 * 2 * feature.detach())
+
+
+def test_domain_entropy_equals_a_loop():
+    ours, theirs = rand(2, 3, 2), rand(2, 3, 2, seed=1)
+    found = domain_entropy(ours, theirs)
+    wanted = -(theirs.sigmoid().log() + (1 - ours.sigmoid()).log()) / 2
+    torch.testing.assert_close(found, wanted)
+    zero = torch.zeros(1, 1, 1)
+    torch.testing.assert_close(domain_entropy(zero, zero), torch.full((1, 1, 1), 2.0).log())
+    assert gradcheck(lambda s: domain_entropy(s, theirs), ours.requires_grad_())
+
+
+def test_gaussian_focal_equals_a_loop():
+    p, t = rand(3, 4).sigmoid(), rand(3, 4, seed=1).sigmoid()
+    t[0] = 1.0
+    found = gaussian_focal(p, t)
+    for a, b, value in zip(p.flatten(), t.flatten(), found.flatten()):
+        wanted = -((1 - a) ** 2) * a.log() if b == 1 else -((1 - b) ** 4) * a**2 * (1 - a).log()
+        torch.testing.assert_close(value, wanted)
+    assert gradcheck(lambda x: gaussian_focal(x, t), p.requires_grad_())

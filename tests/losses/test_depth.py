@@ -5,6 +5,7 @@ from torch.autograd import gradcheck
 
 from kd3d.losses.depth.bins import bin_entropy, one_hot_bins
 from kd3d.losses.depth.inner_depth import expected_depth, inner_depth_error
+from kd3d.losses.depth.occupancy import occupancy_error
 from kd3d.masks.depth_cells import object_cells
 from tests.losses.test_losses import rand
 
@@ -66,3 +67,14 @@ def test_cells_have_the_object_of_their_nearest_point():
     depth, objects = object_cells(seen, inside[:0], (4, 8), 4, (6.0, 8.0))
     assert depth.tolist() == [[0.0, 7.0]]
     assert objects.tolist() == [[0, 0]]
+
+
+def test_occupancy_error_equals_a_loop():
+    ours, theirs = rand(1, 2, 3, 2).abs(), rand(1, 2, 3, 2, seed=1).abs()
+    found = occupancy_error(ours, theirs)
+    wanted = [
+        abs(1 / (1 + 2.718281828459045**-a) - 1 / (1 + 2.718281828459045**-b))
+        for a, b in zip(ours.flatten().tolist(), theirs.flatten().tolist())
+    ]
+    torch.testing.assert_close(found.flatten(), torch.tensor(wanted, dtype=torch.float64))
+    assert gradcheck(lambda o: occupancy_error(o, theirs), ours.requires_grad_())

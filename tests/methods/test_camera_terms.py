@@ -4,11 +4,14 @@ import pytest
 import torch
 
 from kd3d.core.context import Context
+from kd3d.core.detection_targets import soft_labels
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
+from kd3d.engine.contract import build, data_of, kd_losses
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.losses.box.set_prediction import box_code
+from kd3d.masks.boxes import cell_centres, gaussian_mask
 
 register_all()
 FINE, COARSE = (0.0, 0.0, 8.0, 6.0), (0.0, 0.0, 6.0, 6.0)  # the teacher sees less
@@ -28,15 +31,25 @@ TERM_OF = {  # term -> method; terms on two maps
     "channels": "tigbev",
     "lidar": "simdistill",
     "fused": "simdistill",
+    "trajectory": "vcd",
+    "near": "focaldistiller",
+    "features": "x3kd",
+    "adversarial": "x3kd",
+    "lidar third": "labeldistill",
+    "guided": "bev_lgkd",
 }
+AROUND = ("points", "channels")  # the border is read around an object, too
 AT_OBJECTS = ("feature", "relation", "contrast", "points", "channels")  # no weights per sample
-NEEDS_OBJECTS = ("feature", "relation", "dense", "points", "channels", "lidar")
+NEEDS_OBJECTS = (*AROUND, "feature", "relation", "dense", "lidar", "trajectory", "near")
+CLOUD = torch.rand(2, 400, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+    [8.0, 6.0, 1.0, 1.0]
+)
 
 
 def term_of(name, student=SPEC_S, teacher=SPEC_T, method=None, **options):
     torch.manual_seed(0)
     configs = METHODS.get(method or TERM_OF[name])(**options)
-    (config,) = [one for one in configs if one["name"] == name]
+    (config,) = [one for one in configs if one["name"] == name.split()[0]]
     term = TERMS.get(config.pop("type"))(**config)
     heads = HEAD_S, HEAD_T if teacher.same_grid(SPEC_T) else HEAD_S
     term.further_specs = {"student:head": heads[0], "teacher:head": heads[1]}
@@ -76,7 +89,8 @@ def context(term=None, weights=None, boxes=BOX, seen=HEAD_T):
     taps = {"student:head": head(HEAD_S, 5), "teacher:head": head(seen, 6)}
     taps["teacher:boxes"] = [found(boxes), found(boxes)]
     velocity = [torch.full((len(boxes), 2), 0.5)] * 2
-    return Context([boxes, boxes], labels, {}, 0.0, key, taps=taps, velocities=velocity)
+    inputs = {"student": {"points": list(CLOUD)}}
+    return Context([boxes, boxes], labels, inputs, 0.0, key, taps=taps, velocities=velocity)
 
 
 @pytest.mark.parametrize("name", TERM_OF)
@@ -92,7 +106,7 @@ def test_other_grids_meet_in_metres_and_uncovered_cells_do_not_count(name):
         assert torch.isfinite(student.grad).all()
         values.append(value.detach())
     assert values[0] > 0
-    if name not in ("points", "channels"):  # around an object the border is read, too
+    if name not in AROUND:
         torch.testing.assert_close(values[0], values[1])
 
 
@@ -141,8 +155,6 @@ def near_response(**options):
 def test_response_near_objects_equals_a_loop():
     term, ours, theirs = near_response(velocity=True)
     given = context()
-    from kd3d.masks.boxes import gaussian_mask
-
     near = gaussian_mask(given.boxes, FINE, (12, 16), 0.7, 0)
     total = 0.0
     for b in range(2):
@@ -240,3 +252,112 @@ def test_what_does_not_fit_is_refused_in_words():
         METHODS.get("bevdistill")(weights=dict(sparse=1.0))
     with pytest.raises(UserError, match="unknown route 'radar_to_camera'"):
         METHODS.get("unidistill")(route="radar_to_camera")
+
+
+def test_soft_labels_are_the_confident_detections_of_each_class():
+    term = term_of("output", HEAD_S, BOXES, "x3kd", threshold=0.3)
+    sure, unsure = found(BOX[:2], 0.8), found(BOX[2:], 0.2)
+    both = {key: torch.cat([sure[key], unsure[key]]) for key in sure}
+    student = head(HEAD_S, 3)
+    target = soft_labels([sure, found(BOX[:0])], student[0][0]["heatmap"], HEAD_S)
+    assert target[0, 0, 6, 2] == target[0, 1, 6, 5] == 0.8  # at 1 m and 2.5 m
+    assert target[0, 2].sum() == target[1].sum() == 0
+    given = context()
+    torch.testing.assert_close(
+        term(student, [both, both], given), term(student, [sure, sure], given)
+    )
+    student[0][0]["heatmap"].requires_grad_()
+    none = term(student, [unsure, unsure], given)
+    none.backward()
+    assert torch.isfinite(student[0][0]["heatmap"].grad).all()
+
+
+def test_the_student_deceives_what_the_discriminator_learns():
+    term = term_of("adversarial", teacher=SPEC_S)
+    student, teacher = value_for(SPEC_S, 1).requires_grad_(), value_for(SPEC_S, 2) + 1.0
+    before = term(student, teacher, context())
+    before.backward()
+    with torch.no_grad():
+        ascended = student - 50.0 * student.grad  # an optimiser descends the reversed gradient
+        assert term(ascended, teacher, context()) > before
+        for parameter in term.discriminator.parameters():
+            parameter -= 0.1 * parameter.grad
+        assert term(student, teacher, context()) < before
+
+
+def test_depths_of_two_camera_models_are_compared_cell_by_cell():
+    spec = FeatureSpec(5, "image", (3, 4))
+    term = term_of("depth", spec, spec, "vcd", depth=1.0)
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(6, 5, 3, 4, generator=generator) for _ in range(2))
+    p, q = (logits.div(1.5).softmax(1) for logits in (student, teacher))
+    wanted = 1.5**2 * (q * (q.log() - p.log())).sum(1).mean()
+    torch.testing.assert_close(term(student, teacher, context()), wanted)
+    with pytest.raises(UserError, match="5 against 6 channels"):
+        term_of("depth", spec, FeatureSpec(6, "image", (3, 4)), "vcd", depth=1.0)
+    with pytest.raises(UserError, match="tap depth"):
+        term_of("depth", SPEC_S, SPEC_S, "vcd", depth=1.0)
+
+
+def test_guidance_without_points_is_refused():
+    given = context()
+    given.inputs = {"student": {"imgs": torch.zeros(1)}}
+    with pytest.raises(UserError, match="no points to be guided by"):
+        term_of("guided")(value_for(SPEC_S), value_for(SPEC_T), given)
+
+
+def test_guidance_counts_raised_cells_that_the_teacher_sees():
+    term = term_of("guided", teacher=SPEC_S)
+    given, teacher = context(), value_for(SPEC_S, 2)
+    low = CLOUD.clone()
+    low[..., 2] *= 0.1  # nothing stands 0.3 m above the ground
+    low[0, 0] = torch.tensor([3.9, 2.2, 1.0, 0.0])  # but one point, in row 4 and column 7
+    given.inputs["student"]["points"] = list(low)
+    teacher[:, :, 3] = 0.0  # no camera looks there
+    student = value_for(SPEC_S, 1).requires_grad_()
+    term(student, teacher, given).backward()
+    seen = student.grad.abs().sum(1) > 0
+    wanted = torch.zeros_like(seen)
+    wanted[0, 4:6, 6:9] = True
+    assert torch.equal(seen, wanted)
+
+
+def test_an_encoder_of_labels_learns_before_it_teaches():
+    """At the start only the encoder is trained, later the student too, the teacher never."""
+    register = dict(type="labeldistill", weights=dict(lidar=None, response=None))
+    model = build(register, "centerpoint")
+    data, trained = data_of("centerpoint"), []
+    for progress in (0.0, 1.0):
+        model.set_progress(progress)
+        model.zero_grad()
+        (loss,) = kd_losses(model, data).values()
+        loss.backward()
+        moved = [
+            any(p.grad is not None and p.grad.any() for p in part.parameters())
+            for part in (model.student, model.terms["label"].encoder)
+        ]
+        trained.append(moved)
+        assert all(p.grad is None for p in model.teachers["teacher"].model.parameters())
+    assert trained == [[False, True], [True, True]]
+    term = model.terms["label"]
+    given = context()
+    given.boxes = [BOX, BOX[:0]]
+    given.labels = [torch.tensor([0, 1, 2, 0]), torch.zeros(0).long()]
+    numbers, kinds = term.painted(term._truth(given, BOX.device), BOX)
+    assert kinds[0].sum(0).max() == 1
+    assert kinds[0].sum() > 0
+    assert not kinds[1].any()
+    assert not numbers[1].any()
+    extent, shape = term.head_spec.grid
+    x, y = cell_centres(extent, shape, BOX.device)
+    for row, column in kinds[0].sum(0).nonzero().tolist():
+        centre = numbers[0, :2, row, column] + torch.stack([x[column], y[row]])
+        assert (centre - BOX[:, :2]).norm(dim=1).min() < 1e-5
+
+
+def test_published_focal_maps_meet_on_the_teachers_cells():
+    fine = FeatureSpec(4, "map", (24, 32), FINE)
+    term = term_of("near", teacher=fine, official_parity=True)
+    assert term(value_for(SPEC_S, 1), value_for(fine, 2), context()) > 0
+    with pytest.raises(UserError, match="leave official_parity out"):
+        term_of("near", teacher=SPEC_T, official_parity=True)

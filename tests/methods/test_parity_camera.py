@@ -12,7 +12,9 @@ from kd3d.engine.register import register_all
 from kd3d.losses.box.set_prediction import box_code, match_cost, scored_code_error
 from kd3d.losses.depth.bins import bin_entropy, one_hot_bins
 from kd3d.losses.depth.inner_depth import expected_depth, inner_depth_error
+from kd3d.losses.depth.occupancy import occupancy_error
 from kd3d.masks.depth_cells import object_cells
+from kd3d.masks.label_maps import box_cells
 from tests.methods.test_parity import close, load
 
 register_all()
@@ -265,3 +267,115 @@ def test_simdistill_prediction_equals_the_authors_code():
     value = term(*heads, given([boxes, boxes]))
     check(value, data["loss_cls"] + data["loss_box"], student, data["grad_box"])
     torch.testing.assert_close(logits.grad, data["grad_student_logits"], rtol=1e-4, atol=1e-7)
+
+
+def test_vcd_map_equals_the_authors_code(monkeypatch):
+    data = load("vcd_bev_l2")
+    student, teacher = data["student"].requires_grad_(), data["teacher"]
+    term = make("vcd", "trajectory", square(student, 51.2), square(teacher, 51.2))
+    close(term.maps(student, teacher)[1], data["teacher_norm"])
+    monkeypatch.setattr(term, "region", lambda *_: data["mask"])
+    value = term(student, teacher, given([torch.zeros(0, 7)] * 2)) * term.weight
+    check(value, data["loss"], student, data["grad_student"])
+
+
+def test_vcd_depths_equal_the_authors_code():
+    data = load("vcd_depth_kl")
+    student, teacher = data["student"].requires_grad_(), data["teacher"]
+    spec = FeatureSpec(12, "image", (4, 5))
+    term = make("vcd", "depth", spec, spec, depth=0.01)
+    value = term(student, teacher, given([])) * term.weight
+    check(value, data["loss"], student, data["grad_student"])
+
+
+def test_vcd_depth_bins_equal_the_authors_code():
+    data = load("vcd_masked_bce")
+    logits, mask = data["depth_logits"].requires_grad_(), data["mask"]
+    error = bin_entropy(logits, one_hot_bins(data["labels"] - 1, 118))
+    check(2 * (error * mask).sum() / mask.sum(), data["loss"], logits, data["grad_logits"])
+
+
+def test_vcd_occupancy_equals_the_authors_code():
+    data = load("vcd_occupancy_l1")
+    student, mask = data["student"].requires_grad_(), data["mask"]
+    error = occupancy_error(student, data["teacher"])
+    check(4 * (error * mask).sum() / mask.sum(), data["loss"], student, data["grad_student"])
+
+
+def test_focaldistiller_equals_the_authors_code():
+    data = load("focal_heatmap_l2_base")
+    student, teacher = data["student"].requires_grad_(), data["teacher"]
+    small = square(student[..., ::2, ::2], 51.2)
+    term = make("focaldistiller", "near", small, square(teacher, 51.2))
+    term.restore = torch.nn.Identity()  # the golden's student is on the teacher's cells already
+    context = given([data["boxes0"], data["boxes1"]])
+    close(term.region(context, student.device), data["mask"])
+    value = term(student, teacher, context) * term.weight
+    check(value, data["loss"], student, data["grad_student"])
+    empty = term(student, teacher, given([torch.zeros(0, 7)] * 2))
+    assert empty == 0  # the authors' code divides by 0
+
+
+@pytest.mark.parametrize("which", ["lidar", "none"])
+def test_labeldistill_features_equal_the_authors_code(which, monkeypatch):
+    """Both levels' masks come from the heat maps on the cells of the first."""
+    data = load(f"labeldistill_feature_{which}")
+    truth = torch.cat([data["hm0"], data["hm1"]], 1)
+    head = square(truth, 51.2, "center_head", ((("heatmap", 3),),))
+    total, students = 0.0, []
+    for level in range(2):
+        student, teacher = data[f"s{level}"].requires_grad_(), data[f"t{level}"]
+        options = dict(share="all", binary=which == "none", official_parity=True)
+        term = TERMS.get("ThirdTerm")("third", "student:bev", "teacher:bev", **options)
+        term.further_specs = {"student:head": head}
+        term.build(square(student, 51.2), square(teacher, 51.2))
+        monkeypatch.setattr(term, "truth", lambda *_: truth)
+        total = total + term(student, teacher, given([torch.zeros(0, 7)] * 2))
+        students.append(student)
+    close(total, data["loss"])
+    total.backward()
+    for level, student in enumerate(students):
+        torch.testing.assert_close(student.grad, data[f"grad_s{level}"], rtol=1e-4, atol=1e-7)
+
+
+def test_labeldistill_cells_of_a_label_equal_the_authors_code():
+    data = load("labeldistill_labelmap_base")
+    number = data["box"]
+    box = torch.cat([data["center"], torch.zeros(1), number[3:7]])
+    cells = box_cells([box[None]], (0.0, 0.0, 32.0, 32.0), (32, 32), official_parity=True)
+    assert torch.equal(cells[0] == 0, data["mask"] > 0)
+    painted = (cells[0] == 0)[..., None] * number
+    close(painted, data["box_map"])
+
+
+def test_labeldistill_response_equals_the_authors_code(monkeypatch):
+    data = load("labeldistill_response_base")
+    names = ("heatmap", "reg", "height", "dim", "rot", "vel")
+    leaves = {f"s{i}_{n}": data[f"s{i}_{n}"].requires_grad_() for i in range(2) for n in names}
+    ours, theirs = (
+        [[{n: data[f"{side}{i}_{n}"] for n in names}] for i in range(2)] for side in "st"
+    )
+    boxes, labels, velocities = [], [], []
+    for b in range(2):
+        index, label, speed = [], [], []
+        for task in range(2):
+            kept = data[f"mask{task}"][b] > 0
+            index.append(data[f"ind{task}"][b][kept])
+            label.append(torch.full((int(kept.sum()),), task))
+            speed.append(data[f"anno{task}"][b][kept][:, 8:])
+        place = torch.cat(index)
+        box = torch.ones(len(place), 7)
+        box[:, 0], box[:, 1] = place % 12 + 0.5, place // 12 + 0.5
+        boxes.append(box)
+        labels.append(torch.cat(label))
+        velocities.append(torch.cat(speed))
+    assert any(v.isnan().any() for v in velocities)
+    spec = FeatureSpec(1, "center_head", (12, 12), (0.0, 0.0, 12.0, 12.0))
+    term = make("labeldistill", "response", spec, spec)
+    truth = torch.cat([data["hm0"], data["hm1"]], 1)
+    monkeypatch.setattr(term, "truth", lambda *_: truth)
+    value = term(ours, theirs, Context(boxes, labels, {}, 0.0, velocities=velocities))
+    close(value, data["loss"])
+    value.backward()
+    for name in ("s0_heatmap", "s0_reg"):
+        torch.testing.assert_close(leaves[name].grad, data[f"grad_{name}"], rtol=1e-4, atol=1e-7)
