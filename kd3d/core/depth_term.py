@@ -32,7 +32,8 @@ class DepthTerm(MapTerm):
     def __init__(
         self, *sides: Any, temperature: float = 1.0, official_parity: bool = False, **options: Any
     ) -> None:
-        super().__init__(*sides, adapter=dict(projection="never"), **options)
+        options["adapter"] = dict(projection="never")  # bins have no other order
+        super().__init__(*sides, **options)
         self.temperature, self.official = temperature, official_parity
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:

@@ -113,7 +113,7 @@ class FocalMapTerm(NearTerm):
             where, hint = f"term {self.name}", "leave official_parity out"
             raise UserError(f"the student has {student}, the teacher {teacher}", where, hint)
         super().build(replace(student, shape=teacher.shape), teacher)
-        self.spec, self.cells = student, theirs
+        self.spec, self.goal = student, theirs
         width = student.channels
         self.restore = nn.Sequential()
         for _ in range(steps):
@@ -131,4 +131,4 @@ class FocalMapTerm(NearTerm):
     def region(self, context: Context, device: torch.device) -> Tensor:
         """Return the (B, 1, H, W) Gaussians; in the published form enlarged cell by cell."""
         found = super().region(context, device)
-        return F.interpolate(found, self.cells, mode="nearest") if self.official else found
+        return F.interpolate(found, self.goal, mode="nearest") if self.official else found

@@ -211,7 +211,8 @@ class LabelTerm(ThirdTerm):
     def __init__(
         self, *sides: Any, start: float = 0.1, box_weight: float = 0.25, **options: Any
     ) -> None:
-        super().__init__(*sides, **{"share": "first", "binary": True} | options)
+        usual: dict[str, Any] = {"share": "first", "binary": True}
+        super().__init__(*sides, **usual | options)
         self.start, self.box_weight = start, box_weight
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
