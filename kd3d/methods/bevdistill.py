@@ -278,7 +278,7 @@ class BoxTransferTerm(Term):
             where = f"term {self.name}"
             raise UserError(f"the student has {student}", where, "a student with a centre head")
         self.spec = student
-        self.classes = [dict(task)["heatmap"] for task in student.maps]
+        self.widths = [dict(task)["heatmap"] for task in student.maps]
 
     def distance(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return the mean difference of matched boxes under the teacher's scores."""
@@ -287,7 +287,7 @@ class BoxTransferTerm(Term):
         chosen, targets, scores = [], [], []
         for i, found in enumerate(surest(teacher, self.most, (self.spec,), codes.device)):
             if self.assignment == "cell":
-                mine, which = codes_of_cells(codes[i], self.classes, found, self.spec)
+                mine, which = codes_of_cells(codes[i], self.widths, found, self.spec)
             else:
                 mine, which = self._matched(codes[i], logits[i], found)
             chosen.append(mine)
@@ -301,7 +301,7 @@ class BoxTransferTerm(Term):
         self, codes: Tensor, logits: Tensor, found: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return the codes (M, 8) that match boxes at the lowest total cost, and the indices."""
-        best = torch.stack([g.amax(1) for g in logits.split(self.classes, 1)])  # (tasks, N)
+        best = torch.stack([g.amax(1) for g in logits.split(self.widths, 1)])  # (tasks, N)
         top = best.flatten().topk(min(self.cells, best.numel())).indices
         task, cell = top // best.shape[1], top % best.shape[1]
         candidates = codes.flatten(2)[task, :, cell]

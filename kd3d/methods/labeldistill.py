@@ -223,8 +223,8 @@ class LabelTerm(ThirdTerm):
             raise UserError(f"the teacher has {self.head_spec}", where, "a centre head")
         self._rest()  # refuses a head without this point
         super().build(student, feature)
-        self.classes = [dict(task)["heatmap"] for task in self.head_spec.maps]
-        self.encoder = LabelEncoder(8, sum(self.classes), feature.channels)
+        self.widths = [dict(task)["heatmap"] for task in self.head_spec.maps]
+        self.encoder = LabelEncoder(8, sum(self.widths), feature.channels)
 
     def reads(self) -> None:
         """A store cannot hold the teacher's head."""
@@ -241,7 +241,7 @@ class LabelTerm(ThirdTerm):
         truth = self._truth(context, student.device)
         code = self.encoder(*self.painted(truth, student))
         output = self._rest()([code])
-        inverse = output_error(output, truth, self.head_spec, self.classes, self.box_weight)
+        inverse = output_error(output, truth, self.head_spec, self.widths, self.box_weight)
         grown = 1.0 if self.start <= 0 else min(1.0, context.progress / self.start)
         return inverse + grown * super().distance(student, code.detach(), context)
 
@@ -254,7 +254,7 @@ class LabelTerm(ThirdTerm):
         index = box_cells(boxes, extent, shape, 0.5 * max(cell))
         x, y = cell_centres(extent, shape, like.device)
         numbers = like.new_zeros(len(boxes), *shape, 8)
-        kinds = like.new_zeros(len(boxes), *shape, sum(self.classes))
+        kinds = like.new_zeros(len(boxes), *shape, sum(self.widths))
         for i, one in enumerate(truth):
             rows, columns = (index[i] >= 0).nonzero().unbind(1)
             own = index[i, rows, columns]
@@ -266,7 +266,7 @@ class LabelTerm(ThirdTerm):
 
     def _truth(self, context: Context, device: torch.device) -> list[dict[str, Tensor]]:
         """Return the ground truth on the teacher's map, as sure detections."""
-        known = sum(self.classes)
+        known = sum(self.widths)
         samples = []
         for boxes, labels in zip(context.boxes, context.labels):
             fits = (labels >= 0) & (labels < known)

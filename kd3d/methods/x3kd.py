@@ -168,7 +168,7 @@ class ConfidentOutputTerm(Term):
             where = f"term {self.name}"
             raise UserError(f"the student has {student}", where, "a student with a centre head")
         self.spec = student
-        self.classes = [dict(task)["heatmap"] for task in student.maps]
+        self.widths = [dict(task)["heatmap"] for task in student.maps]
 
     def distance(self, student: Any, teacher: Any, context: Context) -> Tensor:
         """Return scores + box_weight * boxes."""
@@ -176,9 +176,9 @@ class ConfidentOutputTerm(Term):
         sure = surest(teacher, self.most, (self.spec,), device)
         sure = [
             {
-                k: v[(one["scores"] > self.threshold) & (one["labels"] < sum(self.classes))]
+                k: v[(one["scores"] > self.threshold) & (one["labels"] < sum(self.widths))]
                 for k, v in one.items()
             }
             for one in sure
         ]
-        return output_error(student, sure, self.spec, self.classes, self.box_weight)
+        return output_error(student, sure, self.spec, self.widths, self.box_weight)
