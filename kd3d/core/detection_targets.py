@@ -61,8 +61,8 @@ def output_error(
 ) -> Tensor:
     """Return the distance of a centre head's output from given boxes, a scalar.
 
-    Quality focal loss towards the soft labels over the sum of scores, plus `box_weight` times the
-    mean difference of codes under the scores.
+    Quality focal loss towards the soft labels over the sum of scores (at least the number of
+    samples), plus `box_weight` times the mean difference of codes under the scores.
 
     Args:
         head: Raw output.
@@ -73,7 +73,8 @@ def output_error(
     """
     logits = torch.cat([task[0]["heatmap"] for task in head], 1)
     target = soft_labels(detections, logits, spec)
-    count = global_normaliser(torch.stack([d["scores"].sum() for d in detections]).sum(), 1.0)
+    total = torch.stack([found["scores"].sum() for found in detections]).sum()
+    count = global_normaliser(total, minimum=float(len(detections)))
     scores = quality_focal(logits, target).sum() / count
     codes = torch.stack([centre_head_code(task[0], spec.grid[0]) for task in head], 1)
     chosen, targets, weights = [], [], []

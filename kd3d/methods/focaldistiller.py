@@ -109,7 +109,9 @@ class FocalMapTerm(NearTerm):
         own, theirs = student.grid[1], teacher.grid[1]
         times = theirs[0] / own[0]
         steps = round(math.log2(times))
-        if times != 2**steps or theirs[1] / own[1] != times or student.extent_m != teacher.extent_m:
+        places = zip(student.grid[0], teacher.grid[0])
+        apart = max(abs(one - other) for one, other in places)  # metres
+        if times != 2**steps or theirs[1] / own[1] != times or apart > 1e-3:
             where, hint = f"term {self.name}", "leave official_parity out"
             raise UserError(f"the student has {student}, the teacher {teacher}", where, hint)
         super().build(replace(student, shape=teacher.shape), teacher)

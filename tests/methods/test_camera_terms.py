@@ -11,7 +11,7 @@ from kd3d.engine.contract import build, data_of, kd_losses
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.losses.box.set_prediction import box_code
-from kd3d.masks.boxes import cell_centres, gaussian_mask
+from kd3d.masks.boxes import cell_centres, class_gaussians, gaussian_mask
 
 register_all()
 FINE, COARSE = (0.0, 0.0, 8.0, 6.0), (0.0, 0.0, 6.0, 6.0)  # the teacher sees less
@@ -353,6 +353,23 @@ def test_an_encoder_of_labels_learns_before_it_teaches():
     for row, column in kinds[0].sum(0).nonzero().tolist():
         centre = numbers[0, :2, row, column] + torch.stack([x[column], y[row]])
         assert (centre - BOX[:, :2]).norm(dim=1).min() < 1e-5
+
+
+def test_response_of_labels_is_a_mean_near_objects():
+    """Scores of each class count under its own Gaussians, boxes in the cells of its objects."""
+    term = term_of("response", HEAD_S, HEAD_S, "labeldistill")
+    ours, theirs, given = head(HEAD_S, 1), head(HEAD_S, 2), context()
+    near = class_gaussians(given.boxes, given.labels, 3, FINE, (12, 16))
+    p, q = (h[0][0]["heatmap"].sigmoid() for h in (ours, theirs))
+    entropy = -(q * p.log() + (1 - q) * (1 - p).log())
+    wanted = (near * entropy * (p - q).square()).sum() / near.sum()
+    gaps = [
+        (ours[0][0][name] - theirs[0][0][name])[:, :, 6, [2, 5, 8, 11]].abs().sum(1)
+        for name in ("reg", "height", "dim", "rot")
+    ]
+    wanted = wanted + 0.25 * sum(gaps).mean()
+    torch.testing.assert_close(term(ours, theirs, given), wanted)
+    assert term(ours, theirs, context(boxes=BOX[:0])) == 0
 
 
 def test_published_focal_maps_meet_on_the_teachers_cells():
