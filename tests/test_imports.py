@@ -20,7 +20,10 @@ RULES = {
         {"errors", "core", "losses", "masks", "adapters", "compat", "models.source"},
         LIGHT | {"mmengine"},
     ),
-    "methods": ({"errors", "core", "losses", "masks", "adapters", "methods"}, LIGHT),
+    "methods": (
+        {"errors", "core", "losses", "masks", "adapters", "methods"},
+        LIGHT | {"scipy"},
+    ),
 }
 MMDET3D_HOMES = (
     "core/run.py",

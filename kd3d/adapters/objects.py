@@ -37,17 +37,20 @@ def object_rows(
     return torch.cat(rows)
 
 
-def box_points(boxes: Tensor, points: int) -> Tensor:
+def box_points(boxes: Tensor, points: int, rim: bool = False) -> Tensor:
     """Return a regular grid of points in rotated boxes, seen from above.
 
     Args:
         boxes: (N, >=7) [x, y, z, dx, dy, dz, yaw, ...], metres and radians.
         points: G, points along each side; each is the centre of one of G x G equal parts.
+        rim: The outer points lie on the box's sides instead (G of at least 2).
 
     Returns:
         (N, G * G, 2) x and y in metres; the points along the box's length are neighbours.
     """
     place = (torch.arange(points, device=boxes.device) + 0.5) / points - 0.5
+    if rim:
+        place = place * points / (points - 1)
     across, along = torch.meshgrid(place, place, indexing="ij")
     x = along.flatten() * boxes[:, 3:4]  # (N, G * G)
     y = across.flatten() * boxes[:, 4:5]

@@ -18,6 +18,7 @@ AGREEMENTS = {
     "anchor_grid": "heads of one grid, if they are anchor heads",
     "voxels": "the same voxels, so that rows correspond",
     "stages": "as many backbone stages",
+    "centre_student": "a student with a centre head",
 }
 
 
@@ -100,6 +101,10 @@ def _same_grid(student: Offer, teacher: Offer) -> bool:
     return ours is not None and theirs is not None and ours.same_grid(theirs)
 
 
+def _is_centre(output: FeatureSpec | None) -> bool:
+    return output is not None and output.layout == "center_head"
+
+
 def _same_anchor_grid(student: Offer, teacher: Offer) -> bool:
     outputs = (student.output, teacher.output)
     anchors = any(spec is not None and spec.layout == "anchor_head" for spec in outputs)
@@ -112,4 +117,5 @@ _AGREE = {
     "anchor_grid": _same_anchor_grid,
     "voxels": lambda student, teacher: student.voxels == teacher.voxels,
     "stages": lambda student, teacher: student.stages == teacher.stages,
+    "centre_student": lambda student, teacher: _is_centre(student.output),
 }

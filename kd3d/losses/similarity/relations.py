@@ -20,14 +20,15 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     to 4. A single row has no relations: its value is 0 whatever it holds.
 
     Args:
-        student: (N, C).
-        teacher: (N, D).
+        student: (N, C), or several sets of rows (M, N, C).
+        teacher: (N, D), or (M, N, D).
 
     Returns:
-        (N, N) un-reduced.
+        (N, N) or (M, N, N) un-reduced.
     """
     ours, theirs = (
-        unit_length(rows @ rows.t(), dim=1) for rows in (as_float(student), as_float(teacher))
+        unit_length(rows @ rows.transpose(-1, -2), dim=-1)
+        for rows in (as_float(student), as_float(teacher))
     )
     return (ours - theirs).square()
 

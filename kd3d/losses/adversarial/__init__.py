@@ -1,0 +1,1 @@
+"""Losses of a discriminator and of what it looks at."""

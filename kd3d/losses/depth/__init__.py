@@ -1,0 +1,1 @@
+"""Distances between distributions over depth, and between depths within an object."""
