@@ -12,6 +12,7 @@ from kd3d.core.spec import Classes, FeatureSpec
 from kd3d.errors import UserError
 
 HEATMAP = "heatmap"
+Detections = list[dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -82,4 +83,36 @@ class ClassMatch:
             several = torch.stack([head[source][0][name] for source in sources])
             at = chosen[None, :, None].expand(1, *several.shape[1:])
             made[name] = several.gather(0, at)[0]
+        return made
+
+
+@dataclass(frozen=True)
+class LabelMatch:
+    """A teacher's detections with the student's labels; classes the student lacks are left out.
+
+    Attributes:
+        labels: For each of the teacher's labels the student's, -1 where it has none.
+    """
+
+    labels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, student: Classes, teacher: Classes) -> LabelMatch | None:
+        """Match by name; None where the order is the same, or a model does not name its classes.
+
+        Args:
+            student: Names of its classes, task by task; a label counts them through.
+            teacher: Likewise.
+        """
+        ours, theirs = ([name for task in side for name in task] for side in (student, teacher))
+        if not ours or not theirs or ours == theirs:
+            return None
+        return cls(tuple(ours.index(name) if name in ours else -1 for name in theirs))
+
+    def __call__(self, found: Detections) -> Detections:
+        """Return detections (``labels`` (N,), ``boxes``, ``scores``, one dict a sample)."""
+        made = []
+        for one in found:
+            labels = one["labels"].new_tensor(self.labels)[one["labels"].long()]
+            made.append({k: v[labels >= 0] for k, v in (one | {"labels": labels}).items()})
         return made

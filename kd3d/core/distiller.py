@@ -15,12 +15,13 @@ from kd3d.core import portable
 from kd3d.core.balance import scaled_losses
 from kd3d.core.balancers import build_balance
 from kd3d.core.branches import STUDENT, BranchPreprocessor
+from kd3d.core.classes import LabelMatch
 from kd3d.core.context import Context
 from kd3d.core.gradients import TermStep, task_total
 from kd3d.core.guard import Guard
 from kd3d.core.labelled import only_labelled
 from kd3d.core.labels import join_labels
-from kd3d.core.probe import probe
+from kd3d.core.probe import classes_of, probe
 from kd3d.core.registry import INHERITANCES, TEACHERS, build
 from kd3d.core.run import decoded, watch
 from kd3d.core.sentences import (
@@ -33,7 +34,7 @@ from kd3d.core.sentences import (
     sentences,
 )
 from kd3d.core.step import train_step
-from kd3d.core.taps import TapSet
+from kd3d.core.taps import BOXES, TapSet, head_of
 from kd3d.errors import UserError
 
 
@@ -183,6 +184,13 @@ class Distiller(BaseModel):
         for name, teacher in self.teachers.items():
             if not teacher.trains:
                 specs[name] = teacher.tap(wanted[name]) if wanted[name] else {}
+        ours = classes_of(head_of(self.student))
+        self.label_matches = {
+            (name, tap): match
+            for name in fixed
+            for tap, spec in specs[name].items()
+            if spec.layout == BOXES and (match := LabelMatch.of(ours, spec.classes))
+        }
         for term in terms:
             term.further_specs = {f"{b}:{tap}": specs[b][tap] for b, tap in further_taps(term)}
             term.attach(self._detector(term.teacher_branch, term.teacher_tap))
@@ -237,7 +245,7 @@ class Distiller(BaseModel):
         early = {source.teacher_branch for source in self.labels}
         for name, teacher in self.teachers.items():
             if teacher.wanted and (teacher.branches or name in early):
-                features[name] = teacher(inputs, data_samples, context)
+                features[name] = self._ask(name, inputs, data_samples, context)
         for name, model in self.learners.items():
             if name in self.turn:
                 own = [source for source in self.labels if source.learner == name]
@@ -255,7 +263,7 @@ class Distiller(BaseModel):
                 features[name] = watch(model, self.taps[name], inputs[name], data_samples[name])
         for name, teacher in self.teachers.items():
             if teacher.wanted and not teacher.branches and name not in early:
-                features[name] = teacher(inputs, data_samples, context)
+                features[name] = self._ask(name, inputs, data_samples, context)
         if self.guard is not None:
             self.guard.note(features)
         steps: dict[str, TermStep] = {}
@@ -277,6 +285,14 @@ class Distiller(BaseModel):
             losses[f"kd.{name}.loss"] = step.value * step.weight
             losses[f"kd.{name}.weight"] = step.weight.detach()
         return losses
+
+    def _ask(self, name: str, inputs: dict, data_samples: dict, context: Context) -> dict[str, Any]:
+        """Return a teacher's taps; its detections have the student's labels."""
+        values = self.teachers[name](inputs, data_samples, context)
+        for (teacher, tap), match in self.label_matches.items():
+            if teacher == name:
+                values[tap] = match(values[tap])
+        return values
 
     def _apply(self, function: Any, recurse: bool = True) -> Distiller:
         """Move the teachers along, although they are not on the module tree."""

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from kd3d.core.run import run_until_taps
-from kd3d.core.spec import Extent, FeatureSpec, LevelsSpec, describe
-from kd3d.core.taps import DECODED, TapSet
+from kd3d.core.spec import Classes, Extent, FeatureSpec, LevelsSpec, describe
+from kd3d.core.taps import DECODED, TapSet, head_of
 
 POINTS, IMAGE = "points", "img"
 _PICTURE = (96, 320)  # height and width of the made-up image, multiples of every usual stride
@@ -78,7 +78,7 @@ def probe(model: Any, taps: TapSet) -> None:
 def _spec(model: Any, taps: TapSet, name: str, value: Any) -> FeatureSpec:
     """Return the spec of a tap, or of each of several."""
     if name in DECODED:
-        return FeatureSpec(7, "boxes")
+        return FeatureSpec(7, "boxes", classes=classes_of(head_of(model)))
     several = taps.members[name]
     paths = [taps.taps[tap].address.module for tap in several]
     if several == [name]:
@@ -91,9 +91,8 @@ def _describe(model: Any, path: str, value: Any) -> FeatureSpec:
     grid = bev_grid(model)
     if grid is not None and not _in_image(model, path):
         spec = describe(value, grid)
-        names = getattr(model.get_submodule(path), "class_names", ())
         if spec.layout == "center_head":
-            spec = replace(spec, classes=tuple(tuple(task) for task in names))
+            spec = replace(spec, classes=classes_of(model.get_submodule(path)))
         return spec
     spec = describe(value, None)
     return (
@@ -101,6 +100,11 @@ def _describe(model: Any, path: str, value: Any) -> FeatureSpec:
         if spec.layout == "map" and IMAGE in inputs_of(model)
         else spec
     )
+
+
+def classes_of(head: Any) -> Classes:
+    """Return the names of a centre head's classes, task by task; other heads do not know them."""
+    return tuple(tuple(task) for task in getattr(head, "class_names", ()))
 
 
 def made_up(model: Any) -> dict[str, Any]:

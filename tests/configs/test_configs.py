@@ -16,6 +16,7 @@ from mmengine.registry import MODELS
 from kd3d.core.probe import point_channels
 from kd3d.core.registry import METHODS
 from kd3d.data.kitti_prepare import prepare_kitti
+from kd3d.data.nuscenes_prepare import prepare_nuscenes
 from kd3d.engine.register import register_all
 from kd3d.engine.runner import load_config, train
 from kd3d.engine.stages import read_stages, stage_config
@@ -23,9 +24,17 @@ from kd3d.methods import cards
 from kd3d.models.shrink import shrink_model
 from kd3d.models.source import build_detector, resolve_detector
 from kd3d.simulation.kitti import simulate_kitti
+from kd3d.simulation.nuscenes import simulate_nuscenes
 from kd3d.models import tiny
 from tests import toy
-from tests.configs.tiny_detectors import FEW_PROPOSALS, GRAPHS, make_tiny, methods_of, teachers_of
+from tests.configs.tiny_detectors import (
+    FEW_PROPOSALS,
+    GRAPHS,
+    SMALL_IMAGES,
+    make_tiny,
+    methods_of,
+    teachers_of,
+)
 from tests.data.kitti_tiny import CAR
 from tests.engine.tiny import prepared
 from tests.paths import ROOT
@@ -40,6 +49,7 @@ NAMES = sorted(
 )
 ELSEWHERE = ("_nus.py", "_waymo.py")  # data that the tests have nothing like
 KITTI = [name for name in NAMES if not name.endswith(ELSEWHERE)]
+SURROUND = [name for name in NAMES if name.endswith("_nus.py") and "bev" in name.split("/")[1]]
 BASELINES = [name for name in NAMES if re.fullmatch(r"baseline/.+-\d+x_kitti\.py", name)]
 FAMILIES = {  # values of a box in training
     "pointpillars": 7, "second": 7, "centerpoint-pillar": 9, "centerpoint-voxel": 9, "pointrcnn": 7,
@@ -51,7 +61,11 @@ ONE_EACH = [
     "fgd/centerpoint-pillar-4x_centerpoint-pillar_kitti.py",
     "fitnets/centerpoint-voxel-4x_centerpoint-voxel_kitti.py",
 ]
-AT_FULL_SIZE = [n for n in NAMES if n.startswith(("teachers/", "response/")) or n not in KITTI]
+AT_FULL_SIZE = [
+    name
+    for name in NAMES
+    if name not in SURROUND and (name.startswith(("teachers/", "response/")) or name not in KITTI)
+]
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +75,15 @@ def simulated(tmp_path_factory):
         tmp_path_factory.mktemp("simulated") / "kitti", 5, 3, val_share=0.2, workers=1
     )
     prepare_kitti(root, pictures=False)
+    return root
+
+
+@pytest.fixture(scope="session")
+def drives(tmp_path_factory):
+    """Two drives of two key frames, one for training, with one turn of the LiDAR before each."""
+    root = tmp_path_factory.mktemp("drives") / "nuscenes"
+    simulate_nuscenes(root, scenes=2, samples=2, seed=3, sweeps=1, workers=1)
+    prepare_nuscenes(root, pictures=False)
     return root
 
 
@@ -178,6 +201,8 @@ def train_two_steps(name, data, weights, work, *options, left_out=()):
         dataset = dataset.dataset
     dataset.indices = 4
     dataset.pipeline = [step for step in dataset.pipeline if step.type not in left_out]
+    for step in dataset.pipeline:
+        step.update(SMALL_IMAGES.get(step.type, {}))
     make_tiny(config.model, weights)
     assert train(config).is_file()
     logs = sorted(work.glob("**/vis_data/scalars.json"), key=lambda log: log.stat().st_mtime)
@@ -186,6 +211,9 @@ def train_two_steps(name, data, weights, work, *options, left_out=()):
 
 
 COMPILED = ("ObjectNoise",)  # numba takes ten seconds for it: slow tests have it
+ONE_AT_A_TIME = [f"val_{part}=None" for part in ("dataloader", "cfg", "evaluator")] + [
+    "train_dataloader.batch_size=1"  # two frames are two steps
+]
 WITHOUT_VALIDATION = [f"val_{part}=None" for part in ("dataloader", "cfg", "evaluator")]
 
 
@@ -218,6 +246,21 @@ def test_every_kitti_config_trains_through_the_runner(name, simulated, weights, 
     logs = train_two_steps(name, simulated, weights, tmp_path, *options)
     for logged in logs:
         check_log(name, logged, last=logged is logs[-1])
+
+
+@pytest.mark.usefixtures("unformatted")
+def test_a_camera_student_trains_through_the_runner(drives, weights, tmp_path):
+    name = "unidistill/bevdet-r18_centerpoint-pillar_nus.py"
+    (logged,) = train_two_steps(name, drives, weights, tmp_path, *ONE_AT_A_TIME)
+    check_log(name, logged)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unformatted")
+@pytest.mark.parametrize("name", [*SURROUND, "teachers/centerpoint-pillar_nus.py"])
+def test_every_surround_config_trains_through_the_runner(name, drives, weights, tmp_path):
+    (logged,) = train_two_steps(name, drives, weights, tmp_path, *ONE_AT_A_TIME)
+    check_log(name, logged)
 
 
 def test_every_method_has_a_config():

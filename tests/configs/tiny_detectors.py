@@ -23,6 +23,14 @@ GRAPHS = dict(queries=40, neighbours=8)
 # finest voxel edge of a config in metres -> how much larger its voxels become
 GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 4 / 3, 0.4: 1}
 
+SURROUND = ("BEVDet", "BEVFusionDetector")
+SMALL = {  # stand for a detector of surround cameras and for its teachers
+    "BEVDet": "bevdet_small_demo",
+    "BEVFusionDetector": "bevfusion_small_demo",
+    "CenterPoint": "centerpoint_pillar04_nusdemo",
+}
+SMALL_IMAGES = {"LoadSurroundImages": dict(size=(96, 256)), "DepthMaps": dict(stride=8)}
+
 
 def methods_of(model):
     """Return the method dicts of a distiller's config, none for a teacher or a baseline."""
@@ -47,9 +55,13 @@ def make_tiny(model, weights):
     """
     parts = [model.student, *(t for t in teachers_of(model) if {"config", "model"} & set(t))]
     whole = [resolve_detector(detector_config(part)) for part in parts]
+    surround = any(one["type"] in SURROUND for one in whole)
     edges = [edge for edge in map(_edge, whole) if edge]
     for part, detector in zip(parts, whole):
-        if _edge(detector):
+        if surround:
+            config = f"kd3d::_base_/models/{SMALL[detector['type']]}.py"
+            detector = resolve_detector(dict(config=config))
+        elif _edge(detector):
             voxel_m = _edge(detector) * GROWTH[min(edges)]
             detector = shrink_model(on_range(detector, LIMITS), voxel_m=voxel_m, **FEW)
         elif detector["type"] == "PointRCNN":

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kd3d.core.classes import ClassMatch
+from kd3d.core.classes import ClassMatch, LabelMatch
 from kd3d.core.distiller import Distiller
 from kd3d.core.spec import FeatureSpec, describe
 from kd3d.engine.register import register_all
@@ -83,3 +83,41 @@ def test_a_distiller_matches_when_it_is_built():
     assert term.classes.tasks == (((1, 2), (1, 1), (0, 0)),)
     with pytest.raises(UserError, match="no class truck"):
         made((("car", "lorry", "pedestrian"),))
+
+
+def test_detections_get_the_students_labels():
+    names = [name for task in SEVERAL for name in task]  # the bus is none of the student's
+    found = dict(
+        labels=torch.tensor([3, 1, 0, 2]), scores=torch.arange(4.0), boxes=torch.randn(4, 9)
+    )
+    match = LabelMatch.of(ONE, SEVERAL)
+    (one,) = match([found])
+    kept = [i for i, label in enumerate(found["labels"]) if names[label] != "bus"]
+    assert [ONE[0][label] for label in one["labels"]] == [names[found["labels"][i]] for i in kept]
+    assert torch.equal(one["boxes"], found["boxes"][kept])
+    assert torch.equal(one["scores"], found["scores"][kept])
+    assert LabelMatch.of(ONE, (("car",), ("truck", "pedestrian"))) is None
+    assert LabelMatch.of((), SEVERAL) is None
+    with_none = dict(labels=torch.zeros(0, dtype=torch.int64), boxes=torch.zeros(0, 9))
+    assert len(match([with_none])[0]["labels"]) == 0
+
+
+def test_a_distiller_gives_terms_and_labels_the_students_labels():
+    teacher = tiny_bev.centerpoint()
+    teacher["pts_bbox_head"]["tasks"] = [
+        dict(num_class=len(task), class_names=list(task)) for task in SEVERAL
+    ]
+    distiller = Distiller(
+        student=tiny_bev.bevdet(),
+        teachers=dict(teacher=dict(type="Frozen", model=teacher, checkpoint=None)),
+        labels=dict(score=0.5),
+    )
+    found = [dict(labels=torch.tensor([0, 1, 3]), scores=torch.ones(3), boxes=torch.ones(3, 9))]
+    distiller.teachers["teacher"].run = lambda *_: {"boxes": found}
+    seen = []
+    source = distiller.labels[0]
+    joined = source.joined
+    source.joined = lambda samples, boxes, size: seen.append(boxes) or joined(samples, boxes, size)
+    batch = distiller.data_preprocessor(tiny_bev.batch(samples=1), True)
+    distiller(**batch, mode="loss")
+    assert seen[0][0]["labels"].tolist() == [2, 0]  # a pedestrian and a car

@@ -76,3 +76,6 @@ val_dataloader = dict(
     dataset=dict(
         ann_file='nuscenes_infos_val.pkl', pipeline=test_pipeline, test_mode=True, **dataset))
 test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='NuScenesAP', data_root=data_root, ann_file=data_root + 'nuscenes_infos_val.pkl')
+test_evaluator = val_evaluator
