@@ -34,6 +34,7 @@ def register_all() -> None:
         "data.transforms",
         "data.views",
         "evaluation.kitti_metric",
+        "evaluation.nuscenes_metric",
         "models.inherit.kinds",
     ):
         importlib.import_module(f"kd3d.{name}")
