@@ -129,7 +129,7 @@ def test_missing_tables_are_named(tmp_path):
     root = tmp_path / "db"
     shutil.copytree(DB, root)
     (root / VERSION / "log.json").unlink()
-    with pytest.raises(UserError, match="1 of 13 tables missing: log.json"):
+    with pytest.raises(UserError, match=r"1 of 13 tables missing: log\.json"):
         evaluate_nuscenes(GOOD, root, VERSION)
 
 
