@@ -165,7 +165,13 @@ def _light_faces(tracer: Caster, scene: Scene, camera: Camera) -> _LitScene:
     sky_share = 0.62 + 0.38 * normals[:, 2:3]
     sky_light = scene.rgb * (scene.light.sky_rgb * sky_share)
     return _LitScene(
-        camera, scene, tracer, normals, offset, sky_light, scene.rgb * (scene.light.sun_rgb * lambert)
+        camera,
+        scene,
+        tracer,
+        normals,
+        offset,
+        sky_light,
+        scene.rgb * (scene.light.sun_rgb * lambert),
     )
 
 

@@ -14,9 +14,7 @@ from kd3d.simulation.people import head, knee, limb, torso
 @lru_cache(maxsize=2)
 def motorcycle_template(rider: bool) -> Mesh:
     """Return a motorcycle about 2.1 x 0.75 m, 1.15 m high, or 1.6 m with its rider."""
-    parts = [
-        wheel((x, 0, 0.31), 0.31, 0.13, Material.TYRE, Material.METAL) for x in (0.72, -0.66)
-    ]
+    parts = [wheel((x, 0, 0.31), 0.31, 0.13, Material.TYRE, Material.METAL) for x in (0.72, -0.66)]
     parts += [
         box((0.0, 0, 0.48), (0.62, 0.32, 0.4), Material.TRIM),
         ellipsoid((0.18, 0, 0.82), (0.34, 0.17, 0.16), Material.PAINT),

@@ -44,7 +44,7 @@ def simulate_nuscenes(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Make a simulated data set in the layout of nuScenes v1.0-mini; scenes that are there are kept.
+    """Make a simulated data set in the layout of nuScenes v1.0-mini; keep scenes that exist.
 
     The same arguments give the same bytes for a scene, whatever the number of scenes or workers.
     The scenes bear the official names, so the official splits mini_train and mini_val hold: the

@@ -42,7 +42,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Stretch:
-    """Where along the road scenery goes, from and to in metres; by default what KITTI's camera sees.
+    """Where along the road scenery goes, in metres; by default what KITTI's camera sees.
 
     Attributes:
         buildings: Houses with what stands in front of them.
@@ -229,9 +229,7 @@ def _place_bicycles(builder: SceneBuilder, clutter: float) -> None:
             builder.add(bicycle_template(), s, d, turn, person_palette(rng))
 
 
-def place_plants(
-    builder: SceneBuilder, environment: str, clutter: float, stretch: Stretch
-) -> None:
+def place_plants(builder: SceneBuilder, environment: str, clutter: float, stretch: Stretch) -> None:
     """Street trees, garden bushes, and rows of trees behind that close the horizon."""
     rng, road = builder.rng, builder.road
     near, far = {"town": (7, 14), "suburb": (16, 26), "country": (20, 70)}[environment]

@@ -61,7 +61,9 @@ def barrier_template(kind: str) -> Mesh:
         [(-0.25, 0), (0.25, 0), (0.22, 0.25), (0.09, 0.45), (0.08, 1), (-0.08, 1)]
         + [(-0.09, 0.45), (-0.22, 0.25)]
     )
-    rings = np.stack([np.column_stack([profile[:, 0], np.full(8, y), profile[:, 1]]) for y in (-1.25, 1.25)])
+    rings = np.stack(
+        [np.column_stack([profile[:, 0], np.full(8, y), profile[:, 1]]) for y in (-1.25, 1.25)]
+    )
     material = Material.CONCRETE if kind == "concrete" else Material.PLASTIC
     parts = [loft(rings, material, cap=material)]
     if kind == "plastic":

@@ -101,9 +101,7 @@ def test_hidden_share_of_a_half_covered_plate(flat_builder, light):
     )
     flat_builder.add(box((0, 1, 1.65), (0.01, 2, 3), Material.CONCRETE), 11.9, 0, 0, Palette())
     scene = flat_builder.build(light)
-    view = photograph(
-        Tracer(scene.vertices, scene.faces), scene, np.random.default_rng(0), CAMERA
-    )
+    view = photograph(Tracer(scene.vertices, scene.faces), scene, np.random.default_rng(0), CAMERA)
     actor = scene.actors[0]
     found = outline(actor.mesh.vertices @ WORLD_FROM_RECT, actor.mesh.faces, CALIBRATION.p2)
     assert hidden_share(actor, 0, found.cut, view) == pytest.approx(0.5, abs=0.03)

@@ -1,4 +1,4 @@
-"""One drive sensed: sweeps, key frames and pictures written, and everything noted for the tables."""
+"""One drive sensed: clouds and pictures written, and everything noted for the tables."""
 
 from __future__ import annotations
 

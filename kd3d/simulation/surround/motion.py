@@ -93,7 +93,9 @@ class Timetable(Footprints):
         discs = np.stack(rows, axis=1)  # (K, T, 3)
         if super()._taken(discs.reshape(-1, 3), gap):
             return False
-        apart = np.hypot(*(discs[:, None, :, :2] - self._moving[None, :, :, :2]).transpose(3, 0, 1, 2))
+        apart = np.hypot(
+            *(discs[:, None, :, :2] - self._moving[None, :, :, :2]).transpose(3, 0, 1, 2)
+        )
         if (apart < discs[:, None, :, 2] + self._moving[None, :, :, 2] + gap).any():
             return False
         self._moving = np.concatenate([self._moving, discs])

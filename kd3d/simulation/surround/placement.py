@@ -72,7 +72,7 @@ def draw_map(path: Path, road: Road, placement: Placement) -> None:
     for outline in _outlines(road):
         pixels = placement.points(outline)[:, :2] / PIXEL_M
         pixels[:, 1] = size - pixels[:, 1]
-        cv2.fillPoly(picture, [np.round(pixels).astype(np.int32)], 255)
+        cv2.fillPoly(picture, [np.round(pixels).astype(np.int32)], [255.0])
     write_bytes(path, cv2.imencode(".png", picture)[1].tobytes())
 
 

@@ -67,7 +67,10 @@ class World:
     def _looks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Faces, rgb, reflectance, material and owner of the whole: the same at every instant."""
         still, count = self.still, len(self.still.vertices)
-        faces, rows = [still.faces.astype(np.int64)], [np.column_stack([still.rgb, still.reflectance])]
+        faces, rows = (
+            [still.faces.astype(np.int64)],
+            [np.column_stack([still.rgb, still.reflectance])],
+        )
         material, owner = [still.material], [still.owner]
         for index, track in self._moving:
             faces.append(track.mesh.faces + count)
