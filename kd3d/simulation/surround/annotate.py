@@ -12,7 +12,7 @@ from kd3d.simulation.surround.world import World
 from kd3d.simulation.tracing import Caster
 
 RANGE_M = 80.0
-PROBES = 40
+PROBES = 100
 VISIBILITY_STEPS = (0.4, 0.6, 0.8)
 
 
