@@ -14,15 +14,13 @@ import numpy as np
 from mmdet3d.datasets.convert_utils import (
     NuScenesNameMapping,
     nus_attributes,
-    nus_categories,
     post_process_coords,
 )
 from pyquaternion import Quaternion
 
-from kd3d.data.nuscenes_tables import CAMERAS, LIDAR
+from kd3d.data.nuscenes_tables import CAMERAS, CATEGORIES, LIDAR, turns_before
 
 POINT_VALUES = 5  # x, y, z, intensity, ring
-CATEGORIES: tuple[str, ...] = tuple(nus_categories)
 
 
 def pose_matrix(record: dict[str, Any]) -> np.ndarray:
@@ -72,15 +70,6 @@ def build_info(nusc: Any, sample: dict[str, Any], index: int, max_sweeps: int) -
     if sweeps:
         info["lidar_sweeps"] = sweeps
     return info
-
-
-def turns_before(nusc: Any, key: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Return up to `count` ``sample_data`` records before one, the nearest first."""
-    turns: list[dict[str, Any]] = []
-    while len(turns) < count and key["prev"]:
-        key = nusc.get("sample_data", key["prev"])
-        turns.append(key)
-    return turns
 
 
 def _name(sample_data: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from kd3d.console import say, track
 from kd3d.data.nuscenes_summary import summarise
 from kd3d.data.nuscenes_tables import (
     CAMERAS,
+    CATEGORIES,
     EVAL_SETS,
     LIDAR,
     TABLES,
@@ -24,6 +25,8 @@ from kd3d.data.nuscenes_tables import (
     check_files,
     check_links,
     open_tables,
+    split_tokens,
+    turns_before,
 )
 from kd3d.errors import UserError
 from kd3d.fileio import atomic_path, read_json, write_json
@@ -121,8 +124,6 @@ def check_samples(nusc: Any, samples: list[dict[str, Any]], root: Path, sweeps: 
     Raises:
         UserError: What is wrong, the first few of it in one line.
     """
-    from kd3d.data.nuscenes_infos import turns_before
-
     problems: list[str] = []
     for sample in track(samples, "checking samples"):
         lacking = [name for name in (LIDAR, *CAMERAS) if name not in sample["data"]]
@@ -169,8 +170,6 @@ def _picture_problem(root: Path, record: dict[str, Any]) -> list[str]:
 
 
 def _split_samples(nusc: Any, version: str) -> dict[str, list[dict[str, Any]]]:
-    from kd3d.evaluation.nuscenes_score import split_tokens
-
     samples = {}
     for split, name in zip(SPLITS, (TRAIN_SETS[version], EVAL_SETS[version])):
         samples[split] = [nusc.get("sample", token) for token in split_tokens(nusc, name)]
@@ -195,8 +194,6 @@ def _build(
 
 
 def _metainfo(data: list[dict[str, Any]], version: str) -> dict[str, Any]:
-    from kd3d.data.nuscenes_infos import CATEGORIES
-
     categories = {name: label for label, name in enumerate(CATEGORIES)}
     return {
         "categories": categories,

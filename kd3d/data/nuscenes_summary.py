@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from kd3d.data.nuscenes_tables import CATEGORIES
+
 # scenes and key frames of the official splits
 OFFICIAL_SAMPLES = {
     "v1.0-mini": {"train": 323, "val": 81},
@@ -48,8 +50,6 @@ def summarise(
 
 def format_summary(summary: dict[str, Any]) -> str:
     """Return the counts as a text table."""
-    from kd3d.data.nuscenes_infos import CATEGORIES
-
     kind = "simulated " if summary["simulated"] else ""
     counts = ", ".join(
         f"{split} {count} ({summary['sweeps'][split]} sweeps)"
@@ -70,8 +70,6 @@ def format_summary(summary: dict[str, Any]) -> str:
 
 
 def _boxes(data: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    from kd3d.data.nuscenes_infos import CATEGORIES
-
     count, points, empty, moving = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for info in data:
         for instance in info["instances"]:

@@ -21,6 +21,19 @@ CAMERAS = (
     "CAM_BACK_RIGHT",
 )
 LIDAR = "LIDAR_TOP"
+# the detection classes in mmdet3d's order; the index is the label
+CATEGORIES = (
+    "car",
+    "truck",
+    "trailer",
+    "bus",
+    "construction_vehicle",
+    "bicycle",
+    "motorcycle",
+    "pedestrian",
+    "traffic_cone",
+    "barrier",
+)
 TABLES = (
     "attribute",
     "calibrated_sensor",
@@ -130,6 +143,24 @@ def open_tables(root: str | os.PathLike[str], version: str) -> Any:
     except (KeyError, IndexError, TypeError, AssertionError, ValueError) as error:
         check_links(folder)
         raise UserError(f"nuscenes-devkit cannot read the tables ({error!r})", folder) from None
+
+
+def split_tokens(nusc: Any, split: str) -> list[str]:
+    """Return the sample tokens of an official split that are in the tables."""
+    from nuscenes.utils.splits import create_splits_scenes
+
+    scenes = set(create_splits_scenes()[split])
+    names = {scene["token"]: scene["name"] for scene in nusc.scene}
+    return [row["token"] for row in nusc.sample if names[row["scene_token"]] in scenes]
+
+
+def turns_before(nusc: Any, key: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Return up to `count` ``sample_data`` records before one, the nearest first."""
+    turns: list[dict[str, Any]] = []
+    while len(turns) < count and key["prev"]:
+        key = nusc.get("sample_data", key["prev"])
+        turns.append(key)
+    return turns
 
 
 def check_links(folder: Path) -> None:

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kd3d.data.nuscenes_tables import EVAL_SETS, LIDAR, open_tables
+from kd3d.data.nuscenes_tables import EVAL_SETS, LIDAR, open_tables, split_tokens
 from kd3d.errors import UserError
 from kd3d.evaluation.nuscenes_results import read_results
 
@@ -62,15 +62,6 @@ def evaluate_nuscenes(
     if not any(results["results"].values()):
         results["results"][tokens[0]] = [_filtered_box(tokens[0])]
     return _devkit_score(nusc, config, results, eval_set)
-
-
-def split_tokens(nusc: Any, split: str) -> list[str]:
-    """Return the sample tokens of an official split that are in the tables."""
-    from nuscenes.utils.splits import create_splits_scenes
-
-    scenes = set(create_splits_scenes()[split])
-    names = {scene["token"]: scene["name"] for scene in nusc.scene}
-    return [row["token"] for row in nusc.sample if names[row["scene_token"]] in scenes]
 
 
 def _check_split(

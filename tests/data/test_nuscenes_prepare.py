@@ -17,7 +17,6 @@ from kd3d.data.nuscenes_prepare import prepare_nuscenes
 from kd3d.errors import UserError
 from kd3d.simulation.nuscenes import simulate_nuscenes
 from tests import nuscenes_tiny as tiny
-from tests.paths import ROOT
 
 SPLITS = ("train", "val")
 CONVERT = """
@@ -121,14 +120,14 @@ def test_mmdet3d_loads_points_sweeps_and_pictures():
     assert sample["img"][0].shape == (tiny.SIZE[1], tiny.SIZE[0], 3)
     assert np.shape(sample["lidar2cam"]) == (6, 4, 4)
     points = sample["points"].tensor.numpy()
-    times = np.round(points[:, 4], 2)
-    assert set(times) >= {0.0, 0.05, 0.1}
+    times_ms = np.round(1000 * points[:, 3]).astype(int)
+    assert set(times_ms) == {0, 50, 100, 500}
     # standing ground seen by the turns before lies where the key frame sees it
     boxes = sample["gt_bboxes_3d"].tensor.numpy()
     assert boxes.shape[1] == 9
     assert (np.hypot(*boxes[:, 7:9].T) > 0.5).any()
-    near = points[np.linalg.norm(points[:, :2], axis=1) < 8]
-    ground = [np.percentile(near[np.round(near[:, 4], 2) == t, 2], 20) for t in (0.0, 0.1)]
+    near = np.linalg.norm(points[:, :2], axis=1) < 8
+    ground = [np.percentile(points[near & (times_ms == t), 2], 20) for t in (0, 100)]
     assert ground[0] == pytest.approx(ground[1], abs=0.03)
     assert ground[0] == pytest.approx(-1.84, abs=0.15)
 
@@ -224,10 +223,19 @@ def test_broken_links_are_named(copied):
         prepare_nuscenes(copied)
 
 
-def test_command_line(tmp_path):
-    command = [sys.executable, "-m", "kd3d.cli.main", "prepare", "nuscenes"]
-    command += ["--data-root", str(tiny.simulated()), "--out", str(tmp_path), "--no-pictures"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "v1.0-mini, simulated samples: train 3 (3.3 sweeps), val 3 (3.3 sweeps)" in done.stdout
-    assert any(line.startswith("car ") for line in done.stdout.splitlines())
+def test_command_line(tmp_path, monkeypatch, capsys):
+    from kd3d.cli.main import main
+
+    words = ["kd3d", "prepare", "nuscenes", "--data-root", str(tiny.simulated())]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path), "--no-pictures"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "v1.0-mini, simulated samples: train 3 (3.0 sweeps), val 3 (3.0 sweeps)" in text
+    assert any(line.startswith("car ") for line in text.splitlines())
+    monkeypatch.setattr(sys, "argv", [*words, "--version", "v1.0-test"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

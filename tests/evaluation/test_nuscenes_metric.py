@@ -10,8 +10,6 @@ pytest.importorskip("open3d")
 
 from mmdet3d.registry import METRICS
 from mmdet3d.structures import LiDARInstance3DBoxes
-from mmengine.evaluator import Evaluator
-from mmengine.structures import InstanceData
 
 import kd3d.evaluation.nuscenes_metric  # noqa: F401
 from kd3d.errors import UserError
@@ -50,12 +48,9 @@ def truth():
     samples = []
     data = pickle.loads((tiny.prepared() / "nuscenes_infos_val.pkl").read_bytes())["data_list"]
     for info in data:
-        rows = [
-            [*e["bbox_3d"], *np.nan_to_num(e["velocity"])]
-            for e in info["instances"]
-            if e["bbox_label_3d"] >= 0
-        ]
-        labels = [e["bbox_label_3d"] for e in info["instances"] if e["bbox_label_3d"] >= 0]
+        seen = [e for e in info["instances"] if e["bbox_label_3d"] >= 0 and e["bbox_3d_isvalid"]]
+        rows = [[*e["bbox_3d"], *np.nan_to_num(e["velocity"])] for e in seen]
+        labels = [e["bbox_label_3d"] for e in seen]
         boxes = LiDARInstance3DBoxes(torch.tensor(rows), box_dim=9, origin=(0.5, 0.5, 0.5))
         found = dict(
             bboxes_3d=boxes, labels_3d=torch.tensor(labels), scores_3d=torch.ones(len(rows))
@@ -153,13 +148,12 @@ def test_camera_boxes_score_without_cuda():
             )
             samples.append(
                 dict(
-                    pred_instances_3d=InstanceData(**found),
-                    pred_instances=InstanceData(),
+                    pred_instances_3d=found,
+                    pred_instances={},
                     sample_idx=6 * info["sample_idx"] + number,
                 )
             )
-    evaluator = Evaluator(built)
     built.process(None, samples)
-    values = evaluator.evaluate(len(samples))
+    values = built.evaluate(len(samples))
     assert values["car_AP"] > 0.7
     assert built.last_result["label_tp_errors"]["car"]["trans_err"] < 0.5
