@@ -140,6 +140,8 @@ def check_samples(nusc: Any, samples: list[dict[str, Any]], root: Path, sweeps: 
         shown = "; ".join(problems[:SHOWN])
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         fix = "unpack the sensor archives of nuscenes.org there, or copy these files again"
+        if all(problem.startswith("no file sweeps/") for problem in problems):
+            fix = "unpack the sweeps of nuscenes.org there, or go without them: --sweeps 0"
         raise UserError(f"{len(problems)} problems: {shown}{more}", root, fix)
 
 
