@@ -15,7 +15,7 @@ from kd3d.simulation.surround.world import Track
 
 REACH_M = 85.0
 """Things are placed up to this far along the road from its middle."""
-TRIES = 8
+TRIES = 20
 CATEGORY = {
     "car": "vehicle.car",
     "truck": "vehicle.truck",

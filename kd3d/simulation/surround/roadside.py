@@ -15,15 +15,13 @@ from kd3d.simulation.surround.motion import Motion
 # means of Poisson draws over a drive
 WALKERS, STANDERS = 13.0, 4.0
 PARKED_CYCLES = 3.0
-WORK_CHANCE, SITTING_CHANCE = 0.75, 0.3
+SITTING_CHANCE = 0.3
 YELLOWS = np.array([(0.75, 0.45, 0.04), (0.7, 0.28, 0.03), (0.65, 0.55, 0.1)])
 
 
-def place_roadside(traffic: Traffic) -> None:
-    """Add all of it to a drive whose vehicles are in place."""
+def place_people(traffic: Traffic) -> None:
+    """Add people and their cycles to a drive whose vehicles are in place."""
     rng = traffic.builder.rng
-    if rng.random() < WORK_CHANCE:
-        _road_works(traffic)
     for _ in range(rng.poisson(WALKERS)):
         _walk(traffic)
     for _ in range(rng.poisson(STANDERS)):
@@ -49,7 +47,7 @@ def rider_palette(rng: np.random.Generator) -> Palette:
     return palette
 
 
-def _road_works(traffic: Traffic) -> None:
+def place_road_works(traffic: Traffic) -> None:
     """Barriers beside the lanes, cones before them, and behind them machines and workers."""
     rng = traffic.builder.rng
     side, start = int(rng.choice([1, -1])), rng.uniform(-55, 45)

@@ -14,12 +14,18 @@ from kd3d.simulation.road import LANE_M
 from kd3d.simulation.scene import SceneBuilder
 from kd3d.simulation.surround.cast import REACH_M, TRIES, Traffic, sized
 from kd3d.simulation.surround.motion import Motion
-from kd3d.simulation.surround.roadside import digger, place_roadside, rider_palette
+from kd3d.simulation.surround.roadside import (
+    digger,
+    place_people,
+    place_road_works,
+    rider_palette,
+)
 from kd3d.simulation.traffic import random_vehicle
 
-# means of Poisson draws over a drive
-MOVING = {"car": 6.0, "truck": 1.4, "bus": 1.2, "construction_vehicle": 0.4}
+# means of Poisson draws over a drive; one at least, as a split may have one drive alone
+MOVING = {"bus": 1.2, "truck": 1.4, "car": 6.0}
 CYCLES = {"motorcycle": 2.5, "bicycle": 2.5}
+DIGGERS_ON_ROAD = 0.4
 PARKED_SHARES = {"car": 0.84, "truck": 0.08, "trailer": 0.08}
 YARD_CHANCE, TRAILER_CHANCE = 0.4, 0.45
 
@@ -35,15 +41,19 @@ def place_traffic(builder: SceneBuilder, ego_speed: float) -> Traffic:
     rng = builder.rng
     lanes = _lane_speeds(builder, ego_speed)
     for name, mean in MOVING.items():
-        for _ in range(rng.poisson(mean)):
+        for _ in range(max(1, rng.poisson(mean))):
             _drive(traffic, name, lanes)
+    for _ in range(rng.poisson(DIGGERS_ON_ROAD)):
+        _drive(traffic, "construction_vehicle", lanes)
+    place_road_works(traffic)
     for name, mean in CYCLES.items():
-        for _ in range(rng.poisson(mean)):
+        for _ in range(max(1, rng.poisson(mean))):
             _ride(traffic, name, lanes)
+    _park_trailer(traffic)
     _park_rows(traffic)
     if rng.random() < YARD_CHANCE:
         _park_yard(traffic)
-    place_roadside(traffic)
+    place_people(traffic)
     return traffic
 
 
@@ -164,6 +174,18 @@ def _park_rows(traffic: Traffic) -> None:
                 motion = Motion(float(s), float(d), turn + rng.normal(0, 0.02))
                 traffic.add(name, mesh, palette, motion, "vehicle.parked", 0.1)
             s += half
+
+
+def _park_trailer(traffic: Traffic) -> None:
+    """One trailer left behind a pavement, along the road."""
+    rng, road = traffic.builder.rng, traffic.builder.road
+    mesh, palette = vehicle_mesh(rng, "trailer")
+
+    def spot() -> Motion:
+        d = float(rng.choice([1, -1]) * (road.edge + rng.uniform(1.7, 3.5)))
+        return Motion(float(rng.uniform(-50, 50)), d, float(rng.choice([0.0, np.pi])))
+
+    traffic.add_somewhere("trailer", mesh, palette, spot, "vehicle.parked", 0.3)
 
 
 def _park_yard(traffic: Traffic) -> None:
