@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,24 @@ def use_available_device(model: nn.Module) -> nn.Module:
             if hasattr(module, "algo"):
                 module.algo = ConvAlgo.Native
     return model
+
+
+@contextlib.contextmanager
+def cuda_calls_stay() -> Iterator[None]:
+    """Let ``tensor.cuda()`` return the tensor itself where there is no CUDA.
+
+    mmdet3d's nuScenes metric moves camera boxes there to suppress overlaps, which mmcv can do on
+    any device.
+    """
+    if torch.cuda.is_available():
+        yield
+        return
+    stock = torch.Tensor.cuda
+    torch.Tensor.cuda = lambda tensor, *args, **named: tensor  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.cuda = stock  # type: ignore[method-assign]
 
 
 # mmcv.ops module, autograd function in it, operation; those with a gradient have <name>_backward.

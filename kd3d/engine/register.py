@@ -35,6 +35,7 @@ def register_all() -> None:
         "data.transforms",
         "data.views",
         "evaluation.kitti_metric",
+        "evaluation.nuscenes_metric",
         "models.bev.detectors",
         "models.inherit.kinds",
     ):

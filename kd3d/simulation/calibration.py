@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from kd3d.data.kitti_files import Calibration
+from kd3d.simulation.camera import Camera, pinhole
 
 WIDTH, HEIGHT = 1242, 375
 LIDAR_HEIGHT_M = 1.73
@@ -28,7 +29,7 @@ _LIDAR_IN_CAMERA = (-0.004, -0.0763, -0.2718)
 _IMU_ANGLES, _IMU_OFFSET = (0.0148, -0.0020, -0.00077), (-0.8087, 0.3196, -0.7997)
 
 
-def _rotation(angles_rad: tuple[float, float, float]) -> np.ndarray:
+def rotation_zyx(angles_rad: tuple[float, float, float]) -> np.ndarray:
     """Return R_z R_y R_x of three angles."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles_rad), np.sin(angles_rad)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -44,10 +45,10 @@ def rig() -> Calibration:
     for name, shift in _BASELINE_SHIFTS.items():
         pinhole = np.array([[_FOCAL, 0, _CENTRE_U], [0, _FOCAL, _CENTRE_V], [0, 0, 1]])
         matrices[name] = np.column_stack([pinhole, shift])
-    matrices["R0_rect"] = _rotation(_RECT_ANGLES)
-    turn = _rotation(_CAMERA_ANGLES) @ WORLD_FROM_RECT.T
+    matrices["R0_rect"] = rotation_zyx(_RECT_ANGLES)
+    turn = rotation_zyx(_CAMERA_ANGLES) @ WORLD_FROM_RECT.T
     matrices["Tr_velo_to_cam"] = np.column_stack([turn, _LIDAR_IN_CAMERA])
-    matrices["Tr_imu_to_velo"] = np.column_stack([_rotation(_IMU_ANGLES), _IMU_OFFSET])
+    matrices["Tr_imu_to_velo"] = np.column_stack([rotation_zyx(_IMU_ANGLES), _IMU_OFFSET])
     matrices = {
         name: np.array([[float(f"{v:.12e}") for v in row] for row in m])
         for name, m in matrices.items()
@@ -73,3 +74,10 @@ def lidar_pose(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
 def camera_centre(p2: np.ndarray) -> np.ndarray:
     """Return the optical centre (3,) of a projection, in the rectified camera frame."""
     return -np.linalg.solve(p2[:, :3], p2[:, 3])
+
+
+@lru_cache(maxsize=1)
+def kitti_camera() -> Camera:
+    """Return the left colour camera of the rig, in the world."""
+    p2 = rig().p2
+    return pinhole((WIDTH, HEIGHT), p2[:, :3], WORLD_FROM_RECT, WORLD_FROM_RECT @ camera_centre(p2))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import json
-import multiprocessing
 import os
-import shutil
-import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kd3d.console import say, track
+from kd3d.console import say
 from kd3d.data.kitti_files import write_labels, write_points
 from kd3d.errors import UserError
-from kd3d.fileio import read_json, write_bytes, write_json, write_text
-from kd3d.simulation.calibration import LIDAR_HEIGHT_M, calibration_text, lidar_pose, rig
+from kd3d.fileio import write_bytes, write_text
+from kd3d.simulation.calibration import (
+    LIDAR_HEIGHT_M,
+    calibration_text,
+    kitti_camera,
+    lidar_pose,
+    rig,
+)
+from kd3d.simulation.folder import claim_folder
 from kd3d.simulation.spec import ScenarioSpec, load_spec
+from kd3d.simulation.workers import need, processors, run_jobs
 
 if TYPE_CHECKING:
     from kd3d.simulation.lidar import Sweep
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from kd3d.simulation.tracing import Tracer
 
 VERSION = 1
-MANIFEST = "simulated.json"
 PARTS = ("training", "testing")
 FOLDERS = {"velodyne": ".bin", "image_2": ".png", "calib": ".txt", "label_2": ".txt"}
 PathLike = str | os.PathLike[str]
@@ -102,17 +103,18 @@ def simulate_kitti(
         UserError: A bad argument, or `out` holds something else.
     """
     spec = spec if isinstance(spec, ScenarioSpec) else load_spec(spec)
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = processors() if workers is None else workers
     _check(frames, seed, test_frames, val_share, workers)
     root = Path(out)
-    _claim_folder(root, seed, spec, overwrite)
+    keys = ("version", "seed", "spec_sha256")
+    claim_folder(root, _manifest(seed, spec), keys, (*PARTS, "ImageSets"), overwrite)
     counts = {"training": frames, "testing": test_frames}
     jobs = [FrameJob(str(root), part, n, seed, spec) for part in PARTS for n in range(counts[part])]
     _clear_leftovers(root)
     todo = [job for job in jobs if not job.is_done()]
     if len(todo) < len(jobs):
         say(f"{root}: {len(jobs) - len(todo)} of {len(jobs)} simulated frames are there already")
-    _run(todo, min(workers, len(todo)))
+    run_jobs(make_frame, todo, min(workers, len(todo)), "simulated frames", chunk=2)
     _write_splits(root, frames, test_frames, val_share)
     return root
 
@@ -134,7 +136,7 @@ def make_frame(job: FrameJob) -> int:
     calibration = rig()
     rng = np.random.default_rng([job.seed, PARTS.index(job.part), job.number])
     scene, tracer, turn = _scan(rng, job.spec, lidar_pose(calibration))
-    view = photograph(tracer, scene, rng)
+    view = photograph(tracer, scene, rng, kitti_camera())
     png = cv2.imencode(".png", view.image, huffman)[1].tobytes()
     files = job.files()
     write_points(files["velodyne"], turn.points)
@@ -150,7 +152,7 @@ def simulated_points(seed: int = 0, spec: str = "street") -> np.ndarray:
 
     The whole turn, not only what the camera sees.
     """
-    _need("open3d")
+    need("open3d")
     rng = np.random.default_rng([seed, 0, 0])
     return _scan(rng, load_spec(spec), lidar_pose(rig()))[2].points
 
@@ -159,48 +161,13 @@ def _scan(
     rng: np.random.Generator, spec: ScenarioSpec, pose: tuple[np.ndarray, np.ndarray]
 ) -> tuple[Scene, Tracer, Sweep]:
     """Make a scene and turn the LiDAR in it once."""
-    from kd3d.simulation.lidar import sweep
+    from kd3d.simulation.lidar import HDL64, sweep
     from kd3d.simulation.surroundings import compose
     from kd3d.simulation.tracing import Tracer
 
     scene = compose(rng, spec, ground_z=pose[1][2] - LIDAR_HEIGHT_M)
     tracer = Tracer(scene.vertices, scene.faces)
-    return scene, tracer, sweep(tracer, scene, pose, rng)
-
-
-def _run(jobs: list[FrameJob], workers: int) -> None:
-    """Make the frames, in fresh processes: open3d's threads do not survive a fork."""
-    if not jobs:
-        return
-    label = "simulated frames"
-    if workers == 1:
-        for _ in track(map(make_frame, jobs), label, total=len(jobs)):
-            pass
-        return
-    context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), context.Pool(workers, _leave_interrupts_to_parent) as pool:
-        for _ in track(pool.imap_unordered(make_frame, jobs, chunksize=2), label, total=len(jobs)):
-            pass
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let child processes start with single-threaded linear algebra."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    return scene, tracer, sweep(tracer, scene, pose, rng, HDL64)
 
 
 def _check(frames: int, seed: int, test_frames: int, val_share: float, workers: int) -> None:
@@ -214,20 +181,13 @@ def _check(frames: int, seed: int, test_frames: int, val_share: float, workers: 
         raise UserError(f"share {val_share}", "--val-share", "give 0 up to below 1")
     if workers < 1:
         raise UserError(f"{workers} workers", "--workers", "give 1 or more")
-    _need("open3d", "cv2")
+    need("open3d", "cv2")
 
 
-def _need(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise UserError(f"{module} is not installed", "kd3d simulate", "run `make setup`")
-
-
-def _claim_folder(root: Path, seed: int, spec: ScenarioSpec, overwrite: bool) -> None:
-    """Write the manifest into a new folder, or see that the one there agrees."""
+def _manifest(seed: int, spec: ScenarioSpec) -> dict[str, Any]:
     values = dataclasses.asdict(spec)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    manifest = {
+    return {
         "simulated": True,
         "by": "kd3d simulate kitti",
         "version": VERSION,
@@ -235,29 +195,6 @@ def _claim_folder(root: Path, seed: int, spec: ScenarioSpec, overwrite: bool) ->
         "spec_sha256": digest,
         "spec": values,
     }
-    path = root / MANIFEST
-    if root.exists() and not root.is_dir():
-        raise UserError("not a folder", root, "give another --out")
-    if path.is_file():
-        found = read_json(path)
-        found = found if isinstance(found, dict) else {}
-        keys = ("version", "seed", "spec_sha256")
-        other = [key for key in keys if found.get(key) != manifest[key]]
-        if not other:
-            return
-        if not overwrite:
-            what = "; ".join(f"{key} {found.get(key)}, asked {manifest[key]}" for key in other)
-            raise UserError(
-                f"holds simulated data of another kind ({what})",
-                root,
-                "give another --out or --overwrite",
-            )
-        path.unlink()
-        for name in (*PARTS, "ImageSets"):
-            shutil.rmtree(root / name, ignore_errors=True)
-    elif root.exists() and any(root.iterdir()):
-        raise UserError(f"not empty, and holds no {MANIFEST}", root, "give a new folder as --out")
-    write_json(path, manifest)
 
 
 def _clear_leftovers(root: Path) -> None:

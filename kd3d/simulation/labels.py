@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd3d.data.kitti_files import Labels
-from kd3d.simulation.calibration import HEIGHT, WIDTH, WORLD_FROM_RECT
-from kd3d.simulation.camera import View, pixel_rays
+from kd3d.simulation.calibration import HEIGHT, WIDTH, WORLD_FROM_RECT, kitti_camera
+from kd3d.simulation.camera import View
 from kd3d.simulation.lidar import Sweep
 from kd3d.simulation.scene import Actor, Scene
 from kd3d.simulation.tracing import Tracer
@@ -118,9 +118,10 @@ def hidden_share(actor: Actor, index: int, box: np.ndarray, view: View) -> float
     step = max(int(np.ceil(np.sqrt((right - left + 1) * (bottom - top + 1) / PROBES))), 1)
     rows, columns = np.arange(top, bottom + 1, step), np.arange(left, right + 1, step)
     rows, columns = rows[rows < HEIGHT], columns[columns < WIDTH]
-    centre, directions = pixel_rays()
+    camera = kitti_camera()
     pixels = (rows[:, None] * WIDTH + columns[None, :]).reshape(-1)
-    _, face = Tracer(actor.mesh.vertices, actor.mesh.faces).cast(centre, directions[pixels])
+    alone = Tracer(actor.mesh.vertices, actor.mesh.faces)
+    _, face = alone.cast(camera.centre, camera.directions[pixels])
     own = face >= 0
     if not own.any():
         return 1.0

@@ -1,4 +1,4 @@
-"""A spinning LiDAR like the Velodyne HDL-64E: 64 lasers in two blocks, 10 turns a second.
+"""Spinning LiDARs like the Velodyne HDL-64E and HDL-32E.
 
 A frame is one full turn at a standstill: no motion distortion, and no returns from the sensors'
 own vehicle (it is not in the scene).
@@ -7,21 +7,49 @@ own vehicle (it is not in the scene).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from kd3d.simulation.materials import IS_RETRO, RETURN_CHANCE
 from kd3d.simulation.scene import Scene
-from kd3d.simulation.tracing import Tracer
+from kd3d.simulation.tracing import Caster
 
-STEPS = 2083
-"""Firings a turn: 0.173 degrees apart, the sensor's figure at 10 Hz."""
-MAX_RANGE_M, MIN_RANGE_M = 80.0, 1.4
 NOISE_M = 0.02
 LOST_SHARE = 0.015
-GAIN = 34.0
 REFERENCE_M = 50.0
+
+
+@dataclass(frozen=True)
+class SpinningLidar:
+    """A LiDAR that turns about its z axis.
+
+    Attributes:
+        elevations_rad: Elevation of each laser, in the order they are listed.
+        steps: Firings a turn.
+        max_range_m: Nothing returns from farther away.
+        min_range_m: Nothing returns from nearer.
+        gain: Signal of a white surface at `REFERENCE_M`, see `sweep`.
+    """
+
+    elevations_rad: tuple[float, ...]
+    steps: int
+    max_range_m: float
+    min_range_m: float
+    gain: float
+
+    @cached_property
+    def directions(self) -> np.ndarray:
+        """(lasers * steps, 3) float32 unit directions in the LiDAR frame.
+
+        Laser by laser in their order; anticlockwise from straight ahead (x).
+        """
+        elevation = np.array(self.elevations_rad)[:, None]
+        stagger = np.where(np.arange(len(elevation)) % 2, 0.5, 0.0)[:, None]
+        azimuth = 2 * np.pi * (np.arange(self.steps)[None, :] + stagger) / self.steps
+        x, y = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth)
+        z = np.broadcast_to(np.sin(elevation), x.shape)
+        return np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -31,14 +59,16 @@ class Sweep:
     Attributes:
         points: (N, 4) float32 x, y, z in metres and intensity 0 to 1, LiDAR frame.
         owner: (N,) int16, the scene's owner of the surface each point lies on.
+        ray: (N,) int64, row of the LiDAR's `directions`.
     """
 
     points: np.ndarray
     owner: np.ndarray
+    ray: np.ndarray
 
 
 def beam_elevations() -> np.ndarray:
-    """Return the (64,) elevations in radians, top down.
+    """Return the (64,) elevations of the HDL-64E in radians, top down.
 
     In degrees: 32 lasers from +2 to -8.33, and 32 from -8.83 to -24.33.
     """
@@ -47,22 +77,16 @@ def beam_elevations() -> np.ndarray:
     return np.radians(np.concatenate([upper, lower]))
 
 
-@lru_cache(maxsize=1)
-def ray_directions() -> np.ndarray:
-    """Return the (64 * STEPS, 3) unit directions in the LiDAR frame.
-
-    Laser by laser, top down; anticlockwise from straight ahead.
-    """
-    elevation = beam_elevations()[:, None]
-    stagger = np.where(np.arange(64) % 2, 0.5, 0.0)[:, None]
-    azimuth = 2 * np.pi * (np.arange(STEPS)[None, :] + stagger) / STEPS
-    x, y = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth)
-    z = np.broadcast_to(np.sin(elevation), x.shape)
-    return np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float32)
+# 64 lasers in two blocks, 10 turns a second, firings 0.173 degrees apart.
+HDL64 = SpinningLidar(tuple(beam_elevations()), 2083, 80.0, 1.4, 34.0)
 
 
 def sweep(
-    tracer: Tracer, scene: Scene, pose: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+    tracer: Caster,
+    scene: Scene,
+    pose: tuple[np.ndarray, np.ndarray],
+    rng: np.random.Generator,
+    lidar: SpinningLidar,
 ) -> Sweep:
     """Measure the scene once.
 
@@ -75,17 +99,18 @@ def sweep(
         scene: The world.
         pose: (3, 3) rotation and (3,) origin of the LiDAR in the world.
         rng: The frame's generator.
+        lidar: The sensor.
     """
     rotation, origin = pose
-    rays = ray_directions()
+    rays = lidar.directions
     world = rays @ rotation.T.astype(np.float32)
     distance, face = tracer.cast(origin, world)
-    hit = np.flatnonzero((distance < MAX_RANGE_M) & (distance > MIN_RANGE_M))
+    hit = np.flatnonzero((distance < lidar.max_range_m) & (distance > lidar.min_range_m))
     reach, face = distance[hit], face[hit]
     cosine = np.abs(np.einsum("ij,ij->i", world[hit], scene.normals[face]))
     material, reflectance = scene.material[face], scene.reflectance[face]
     facing = np.where(IS_RETRO[material], 1.0, np.maximum(cosine, 0.01)).astype(np.float32)
-    signal = GAIN * reflectance * np.sqrt(facing) * (REFERENCE_M / reach) ** 2
+    signal = lidar.gain * reflectance * np.sqrt(facing) * (REFERENCE_M / reach) ** 2
     chance = (1 - np.exp(-signal)) * RETURN_CHANCE[material] * (1 - LOST_SHARE)
     kept = np.flatnonzero(rng.random(len(hit), dtype=np.float32) < chance)
     reach = reach[kept] + rng.normal(0, NOISE_M, len(kept)).astype(np.float32)
@@ -93,4 +118,4 @@ def sweep(
     intensity = intensity * rng.normal(1.0, 0.16, len(kept)) + rng.normal(0, 0.03, len(kept))
     intensity = np.round(np.clip(intensity, 0, 0.99), 2).astype(np.float32)
     points = np.column_stack([rays[hit[kept]] * reach[:, None], intensity]).astype(np.float32)
-    return Sweep(points, scene.owner[face[kept]])
+    return Sweep(points, scene.owner[face[kept]], hit[kept])

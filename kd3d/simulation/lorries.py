@@ -58,9 +58,7 @@ def truck_template(kind: str) -> Mesh:
     parts.append(box((-0.2, 0, 0.85), (length - 0.8, 0.9, 0.35), Material.TRIM))
     parts.append(box((-length / 2 + 0.03, 0, 0.75), (0.06, 2.2, 0.14), Material.TAIL_LAMP))
     parts.append(box((nose + 0.01, 0, 0.62), (0.04, 0.52, 0.11), Material.PLATE))
-    for x in (nose - 1.1, -length / 2 + 1.2, -length / 2 + 2.3):
-        for y in (width / 2 - 0.15, -width / 2 + 0.15):
-            parts.append(wheel((x, y, 0.5), 0.5, 0.3, Material.TYRE, Material.METAL))
+    parts += _axles((nose - 1.1, -length / 2 + 1.2, -length / 2 + 2.3), width)
     return merge(parts).fitted(length, width, height)
 
 
@@ -99,3 +97,49 @@ def trailer_template() -> Mesh:
     parts += [box((-1.11, s * 0.5, 0.55), (0.04, 0.2, 0.12), Material.TAIL_LAMP) for s in (1, -1)]
     parts += [wheel((0, s * 0.7, 0.3), 0.3, 0.18, Material.TYRE, Material.METAL) for s in (1, -1)]
     return merge(parts).fitted(3.1, 1.6, 1.45)
+
+
+@lru_cache(maxsize=1)
+def bus_template() -> Mesh:
+    """Return a city bus, 11.2 x 2.9 x 3.4 m."""
+    length, width, height = 11.2, 2.9, 3.4
+    nose = length / 2
+    parts = [
+        box((0, 0, z), (length - 0.1 * inset, width - 0.06 * inset, tall), material)
+        for z, tall, inset, material in (
+            (0.8, 0.9, 0, Material.PAINT),
+            (1.8, 1.1, 1, Material.GLASS),
+            (2.8, 0.9, 0, Material.PAINT),
+        )
+    ]
+    parts.append(box((nose + 0.01, 0, 1.85), (0.04, width - 0.4, 1.2), Material.GLASS))
+    for x in np.linspace(-nose + 0.1, nose - 0.1, 7):
+        parts += [box((x, s * width / 2, 1.8), (0.15, 0.06, 1.1), Material.PAINT) for s in (1, -1)]
+    for side in (0.4 * width, -0.4 * width):
+        parts.append(box((nose + 0.01, side, 0.7), (0.05, 0.35, 0.2), Material.LAMP))
+        parts.append(box((-nose - 0.01, side, 0.8), (0.05, 0.25, 0.35), Material.TAIL_LAMP))
+    return merge([*parts, *_axles((nose - 2.6, -nose + 3.2), width)]).fitted(length, width, height)
+
+
+@lru_cache(maxsize=1)
+def semitrailer_template() -> Mesh:
+    """Return a closed trailer of an articulated lorry, 12.2 x 2.9 x 3.9 m."""
+    length, width, height = 12.2, 2.9, 3.9
+    rear = -length / 2
+    parts = [
+        box((0, 0, 2.55), (length, width, 2.7), Material.PANEL),
+        box((0, 0, 1.05), (length - 0.6, 1.0, 0.3), Material.TRIM),
+        box((rear + 0.03, 0, 1.05), (0.06, 2.4, 0.16), Material.TAIL_LAMP),
+    ]
+    parts += [box((3.4, s, 0.55), (0.12, 0.12, 0.9), Material.METAL) for s in (0.8, -0.8)]
+    parts += _axles((rear + 1.2, rear + 2.4, rear + 3.6), width)
+    return merge(parts).fitted(length, width, height)
+
+
+def _axles(places: tuple[float, ...], width: float) -> list[Mesh]:
+    """Wheels of 1 m at both sides of each place."""
+    return [
+        wheel((x, y, 0.5), 0.5, 0.3, Material.TYRE, Material.METAL)
+        for x in places
+        for y in (width / 2 - 0.15, 0.15 - width / 2)
+    ]

@@ -23,8 +23,8 @@ def pedestrian_template(index: int) -> Mesh:
     stride = rng.uniform(0.30, 0.70) if index % 4 else rng.uniform(0.0, 0.08)
     phase = rng.uniform(0, 2 * np.pi)
     hip_z, lean = 0.91, rng.uniform(0.0, 0.06)
-    parts = _torso((0, 0, hip_z), (lean, 0, 1.42))
-    parts += _head((lean + 0.03, 0, 1.63))
+    parts = torso((0, 0, hip_z), (lean, 0, 1.42))
+    parts += head((lean + 0.03, 0, 1.63))
     for side in (1, -1):
         swing = stride * np.sin(phase + (0 if side > 0 else np.pi))
         bend = stride * max(0.0, np.cos(phase + (0 if side > 0 else np.pi))) * 1.2
@@ -44,11 +44,11 @@ def pedestrian_template(index: int) -> Mesh:
 @lru_cache(maxsize=4)
 def sitting_template(index: int) -> Mesh:
     """Return a person on a bench-high seat (the seat itself is not part of the mesh)."""
-    parts = _torso((0, 0, 0.48), (0.04, 0, 0.98)) + _head((0.08, 0, 1.19))
+    parts = torso((0, 0, 0.48), (0.04, 0, 0.98)) + head((0.08, 0, 1.19))
     for side in (1, -1):
         knee = np.array([0.42, side * 0.10, 0.50])
         foot = np.array([0.42 - 0.1 * index, side * 0.11, 0.08])
-        parts += _limb((0, side * 0.1, 0.5), knee, foot, (0.085, 0.065, 0.045), Material.TROUSERS)
+        parts += limb((0, side * 0.1, 0.5), knee, foot, (0.085, 0.065, 0.045), Material.TROUSERS)
         parts.append(box(foot + [0.07, 0, -0.04], (0.26, 0.09, 0.08), Material.SHOE))
         parts += _arm((0.04, side * 0.205, 0.96), 0.5, 0.9)
     mesh = merge(parts)
@@ -63,7 +63,7 @@ def cyclist_template(index: int) -> Mesh:
     hip = np.array([-0.20, 0, 0.98])
     reach = rng.uniform(0.30, 0.46)
     shoulder = hip + [reach, 0, np.sqrt(0.52**2 - reach**2)]
-    parts = [bicycle_template(), *_torso(hip, shoulder), *_head(shoulder + [0.09, 0, 0.22])]
+    parts = [bicycle_template(), *torso(hip, shoulder), *head(shoulder + [0.09, 0, 0.22])]
     if rng.random() < 0.4:
         parts.append(ellipsoid(shoulder + [0.08, 0, 0.29], (0.13, 0.10, 0.08), Material.PLASTIC))
     crank = rng.uniform(0, 2 * np.pi)
@@ -72,14 +72,14 @@ def cyclist_template(index: int) -> Mesh:
         foot = np.array([0.02 + 0.17 * np.cos(turn), side * 0.11, 0.30 + 0.17 * np.sin(turn)])
         ankle = foot + [-0.04, 0, 0.08]
         start = hip + [0, side * 0.09, 0]
-        parts += _limb(
-            start, _knee(start, ankle, 0.44, 0.43), ankle, (0.08, 0.06, 0.045), Material.TROUSERS
+        parts += limb(
+            start, knee(start, ankle, 0.44, 0.43), ankle, (0.08, 0.06, 0.045), Material.TROUSERS
         )
         parts.append(box(foot + [0.05, 0, 0.03], (0.26, 0.09, 0.08), Material.SHOE))
         arm = shoulder + [0, side * 0.20, -0.03]
         hand = np.array([0.38, side * 0.26, 1.02])
         elbow = (arm + hand) / 2 + [0, side * 0.05, -0.05]
-        parts += _limb(arm, elbow, hand, (0.055, 0.045, 0.035), Material.SHIRT, Material.SKIN)
+        parts += limb(arm, elbow, hand, (0.055, 0.045, 0.035), Material.SHIRT, Material.SKIN)
     mesh = merge(parts)
     low, high = mesh.bounds
     return mesh.fitted(*(high - low))
@@ -116,7 +116,7 @@ def bicycle_template() -> Mesh:
     return merge(parts)
 
 
-def _torso(hip: np.ndarray | tuple, shoulder: np.ndarray | tuple) -> list[Mesh]:
+def torso(hip: np.ndarray | tuple, shoulder: np.ndarray | tuple) -> list[Mesh]:
     """Trunk from the hips to the neck, sheared along the line between the two points."""
     hip, shoulder = np.asarray(hip, dtype=float), np.asarray(shoulder, dtype=float)
     shape = [
@@ -139,7 +139,8 @@ def _torso(hip: np.ndarray | tuple, shoulder: np.ndarray | tuple) -> list[Mesh]:
     ]
 
 
-def _head(centre: np.ndarray | tuple) -> list[Mesh]:
+def head(centre: np.ndarray | tuple) -> list[Mesh]:
+    """Head and hair about a centre (3,)."""
     centre = np.asarray(centre, dtype=float)
     return [
         ellipsoid(centre, (0.095, 0.075, 0.12), Material.SKIN),
@@ -147,7 +148,8 @@ def _head(centre: np.ndarray | tuple) -> list[Mesh]:
     ]
 
 
-def _limb(start, middle, end, radii, upper: int, lower: int | None = None) -> list[Mesh]:
+def limb(start, middle, end, radii, upper: int, lower: int | None = None) -> list[Mesh]:
+    """Two tapered bones from start over middle to end; `radii` at the three points."""
     lower = upper if lower is None else lower
     return [
         tube(start, middle, (radii[0], radii[1]), upper),
@@ -161,7 +163,7 @@ def _leg(hip, swing_rad: float, bend_rad: float) -> list[Mesh]:
     knee = hip + 0.43 * np.array([np.sin(swing_rad), 0, -np.cos(swing_rad)])
     low = swing_rad - bend_rad
     ankle = knee + 0.41 * np.array([np.sin(low), 0, -np.cos(low)])
-    parts = _limb(hip, knee, ankle, (0.085, 0.062, 0.045), Material.TROUSERS)
+    parts = limb(hip, knee, ankle, (0.085, 0.062, 0.045), Material.TROUSERS)
     parts.append(box(ankle + [0.065, 0, -0.035], (0.26, 0.09, 0.08), Material.SHOE))
     return parts
 
@@ -172,12 +174,12 @@ def _arm(shoulder, swing_rad: float, bend_rad: float) -> list[Mesh]:
     elbow = shoulder + 0.29 * np.array([np.sin(swing_rad), out, -np.cos(swing_rad)])
     fore = swing_rad + bend_rad
     hand = elbow + 0.27 * np.array([np.sin(fore), 0, -np.cos(fore)])
-    parts = _limb(shoulder, elbow, hand, (0.058, 0.045, 0.034), Material.SHIRT)
+    parts = limb(shoulder, elbow, hand, (0.058, 0.045, 0.034), Material.SHIRT)
     parts.append(ellipsoid(hand, (0.05, 0.035, 0.06), Material.SKIN, sides=6, levels=4))
     return parts
 
 
-def _knee(hip: np.ndarray, ankle: np.ndarray, upper_m: float, lower_m: float) -> np.ndarray:
+def knee(hip: np.ndarray, ankle: np.ndarray, upper_m: float, lower_m: float) -> np.ndarray:
     """Place the knee in front of the line hip-ankle so that both bones keep their lengths."""
     line = ankle - hip
     distance = min(float(np.linalg.norm(line)), upper_m + lower_m - 1e-3)

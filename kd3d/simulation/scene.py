@@ -22,7 +22,7 @@ class Actor:
     """A thing with a label.
 
     Attributes:
-        kind: KITTI type, e.g. "Car".
+        kind: KITTI type or nuScenes category, e.g. "Car".
         mesh: Its mesh in the world.
         box: (7,) x, y, z_bottom, length, width, height, yaw in metres and radians: the tight box
             of the mesh about its heading.
@@ -92,11 +92,15 @@ class Footprints:
     ) -> bool:
         """Take the place if it is free, `gap` metres included; say whether it was."""
         discs = self._row(x, y, yaw_rad, length, width)
-        apart = np.hypot(*(discs[:, None, :2] - self._discs[None, :, :2]).transpose(2, 0, 1))
-        if (apart < discs[:, None, 2] + self._discs[None, :, 2] + gap).any():
+        if self._taken(discs, gap):
             return False
         self._discs = np.concatenate([self._discs, discs])
         return True
+
+    def _taken(self, discs: np.ndarray, gap: float) -> bool:
+        """Whether one of `discs` (K, 3) x, y, radius comes too near to one that is there."""
+        apart = np.hypot(*(discs[:, None, :2] - self._discs[None, :, :2]).transpose(2, 0, 1))
+        return bool((apart < discs[:, None, 2] + self._discs[None, :, 2] + gap).any())
 
     @staticmethod
     def _row(x: float, y: float, yaw_rad: float, length: float, width: float) -> np.ndarray:
@@ -120,12 +124,15 @@ class SceneBuilder:
     Args:
         rng: The frame's generator.
         road: The ground everything stands on.
+        footprints: What keeps things apart; plain `Footprints` by default.
     """
 
-    def __init__(self, rng: np.random.Generator, road: Road) -> None:
+    def __init__(
+        self, rng: np.random.Generator, road: Road, footprints: Footprints | None = None
+    ) -> None:
         self.rng, self.road = rng, road
         self.actors: list[Actor] = []
-        self.footprints = Footprints()
+        self.footprints = Footprints() if footprints is None else footprints
         self._parts: list[tuple[Mesh, Palette, int]] = []
 
     def claim(
@@ -155,7 +162,7 @@ class SceneBuilder:
             turn_rad: Heading relative to the road.
             palette: Its colours.
             scale: Factors along x, y, z.
-            kind: KITTI type to label it as; None for scenery.
+            kind: What to label it as; None for scenery.
         """
         place = self.road.locate(s, d)
         yaw = float(self.road.heading_at(s)) + turn_rad

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from kd3d.simulation import scenery
@@ -35,6 +37,35 @@ FACADES = np.array(
 )
 
 
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Where along the road scenery goes, in metres; by default what KITTI's camera sees.
+
+    Attributes:
+        buildings: Houses with what stands in front of them.
+        lamps: Lamp posts.
+        furniture: Signs, bins, benches and the like.
+        trees: Trees.
+        bushes: Bushes.
+        driven: Where the sensors come along: foliage is drawn finely near it.
+    """
+
+    buildings: Span = (-105.0, 118.0)
+    lamps: Span = (-80.0, 100.0)
+    furniture: Span = (-30.0, 65.0)
+    trees: Span = (-90.0, 118.0)
+    bushes: Span = (-40.0, 90.0)
+    driven: Span = (0.0, 0.0)
+
+    def detail(self, s: float, d: float = 0.0) -> int:
+        """How finely to draw foliage at (s, d) in path coordinates: 0 near, 2 far."""
+        away = max(self.driven[0] - s, s - self.driven[1], 0.0)
+        return int(np.searchsorted((22.0, 50.0), np.hypot(away, d)))
+
+
 def compose(rng: np.random.Generator, spec: ScenarioSpec, ground_z: float) -> Scene:
     """Draw one frame's world.
 
@@ -43,17 +74,24 @@ def compose(rng: np.random.Generator, spec: ScenarioSpec, ground_z: float) -> Sc
         spec: What to draw.
         ground_z: Height of the ground below the sensors, world metres.
     """
-    names = list(spec.environments)
-    shares = np.array([spec.environments[name] for name in names], dtype=float)
-    environment = str(rng.choice(names, p=shares / shares.sum()))
+    environment = random_environment(rng, spec)
     road = random_road(rng, environment, ground_z, spec.parked_chance, spec.crossing_chance)
     builder = SceneBuilder(rng, road)
-    builder.add_ground(_ground_palette(rng))
+    stretch = Stretch()
+    builder.add_ground(ground_palette(rng))
     place_traffic(builder, spec)
-    _place_buildings(builder, environment)
-    _place_furniture(builder, spec.clutter)
-    _place_plants(builder, environment, spec.clutter)
+    place_buildings(builder, environment, stretch)
+    place_furniture(builder, spec.clutter, stretch)
+    _place_bicycles(builder, spec.clutter)
+    place_plants(builder, environment, spec.clutter, stretch)
     return builder.build(random_light(rng))
+
+
+def random_environment(rng: np.random.Generator, spec: ScenarioSpec) -> str:
+    """Draw "town", "suburb" or "country" by the spec's shares."""
+    names = list(spec.environments)
+    shares = np.array([spec.environments[name] for name in names], dtype=float)
+    return str(rng.choice(names, p=shares / shares.sum()))
 
 
 def random_light(rng: np.random.Generator) -> Light:
@@ -76,7 +114,8 @@ def random_light(rng: np.random.Generator) -> Light:
     )
 
 
-def _ground_palette(rng: np.random.Generator) -> Palette:
+def ground_palette(rng: np.random.Generator) -> Palette:
+    """Draw the colours of road, pavement and grass."""
     return Palette(
         {
             Material.ASPHALT: np.array([0.17, 0.17, 0.175]) * rng.uniform(0.6, 1.3),
@@ -86,16 +125,16 @@ def _ground_palette(rng: np.random.Generator) -> Palette:
     )
 
 
-def _place_buildings(builder: SceneBuilder, environment: str) -> None:
+def place_buildings(builder: SceneBuilder, environment: str, stretch: Stretch) -> None:
     """Rows of houses on both sides with walls, fences or hedges in front."""
     rng, road = builder.rng, builder.road
     gaps = {"town": (0.0, 5.0), "suburb": (3.0, 14.0), "country": (25.0, 120.0)}[environment]
     setback = {"town": (0.2, 3.5), "suburb": (3.5, 10.0), "country": (8.0, 28.0)}[environment]
     storeys = {"town": (2, 6), "suburb": (1, 3), "country": (1, 3)}[environment]
     for side in (1, -1):
-        s, turn = -105.0 + rng.uniform(0, gaps[1]), 0.0 if side > 0 else np.pi
+        s, turn = stretch.buildings[0] + rng.uniform(0, gaps[1]), 0.0 if side > 0 else np.pi
         back = rng.uniform(*setback)
-        while s < 118:
+        while s < stretch.buildings[1]:
             length, depth = rng.uniform(8, 22), rng.uniform(8, 14)
             middle = s + length / 2
             s += length + rng.uniform(*gaps)
@@ -108,7 +147,7 @@ def _place_buildings(builder: SceneBuilder, environment: str) -> None:
             mesh = scenery.building(rng, length, depth, int(rng.integers(*storeys)))
             builder.add(mesh, middle, d, turn, _house_palette(rng))
             if back > 3.0 and rng.random() < 0.75:
-                _front_boundary(builder, middle, side, length)
+                _front_boundary(builder, middle, side, length, stretch)
 
 
 def _house_palette(rng: np.random.Generator) -> Palette:
@@ -123,7 +162,9 @@ def _house_palette(rng: np.random.Generator) -> Palette:
     )
 
 
-def _front_boundary(builder: SceneBuilder, s: float, side: int, length: float) -> None:
+def _front_boundary(
+    builder: SceneBuilder, s: float, side: int, length: float, stretch: Stretch
+) -> None:
     rng = builder.rng
     d = side * (builder.road.edge + 0.4)
     kind = rng.random()
@@ -138,28 +179,23 @@ def _front_boundary(builder: SceneBuilder, s: float, side: int, length: float) -
         piece, step, palette = scenery.fence_template(material), 2.8, Palette()
         scale = (1, 1, rng.uniform(0.75, 1.15))
     else:
-        piece, step, palette = scenery.hedge_template(_detail(s)), 4.0, _leaf_palette(rng)
+        piece, step, palette = scenery.hedge_template(stretch.detail(s)), 4.0, _leaf_palette(rng)
         scale = (1, 1, rng.uniform(0.6, 1.3))
     count = max(int(length // step), 1)
     for k in range(count):
         builder.add(piece, s + (k - (count - 1) / 2) * step, d + side * 0.3, 0.0, palette, scale)
 
 
-def _detail(s: float) -> int:
-    """How finely to draw foliage at s along the road: 0 near, 2 far."""
-    return int(np.searchsorted((22.0, 50.0), abs(s)))
-
-
 def _leaf_palette(rng: np.random.Generator) -> Palette:
     return Palette({Material.LEAF: np.array([0.10, 0.19, 0.05]) * rng.uniform(0.6, 1.4, 3)})
 
 
-def _place_furniture(builder: SceneBuilder, clutter: float) -> None:
+def place_furniture(builder: SceneBuilder, clutter: float, stretch: Stretch) -> None:
     """Lamp posts at even distances, the rest at random along the pavements."""
     rng, road = builder.rng, builder.road
     inner = road.half_width + 0.45
     side, spacing = rng.choice([1, -1]), rng.uniform(22, 38)
-    for s in np.arange(-80 + rng.uniform(0, spacing), 100, spacing):
+    for s in np.arange(stretch.lamps[0] + rng.uniform(0, spacing), stretch.lamps[1], spacing):
         if not road.in_crossing(s, 1.0) and builder.claim(s, side * inner, 0.0, 0.3, 0.3, 0.1):
             builder.add(
                 scenery.furniture_template("lamp_post"),
@@ -170,7 +206,7 @@ def _place_furniture(builder: SceneBuilder, clutter: float) -> None:
             )
     for kind, mean in FURNITURE_MEAN.items():
         for _ in range(rng.poisson(mean * clutter)):
-            s, side = rng.uniform(-30, 65), rng.choice([1, -1])
+            s, side = rng.uniform(*stretch.furniture), rng.choice([1, -1])
             at_kerb = kind in ("sign", "bollard", "traffic_light")
             d = side * (inner if at_kerb else max(road.edge - 0.45, inner + 0.3))
             turn = rng.normal(0, 0.06) + (
@@ -181,6 +217,11 @@ def _place_furniture(builder: SceneBuilder, clutter: float) -> None:
             if road.in_crossing(s, 1.0) or not builder.claim(s, d, turn, length, width, 0.1):
                 continue
             builder.add(mesh, s, d, turn, Palette({Material.PLASTIC: random_rgb(rng, 0.03, 0.2)}))
+
+
+def _place_bicycles(builder: SceneBuilder, clutter: float) -> None:
+    """Bicycles that lean at the back of the pavement, without a rider: KITTI labels none."""
+    rng, road = builder.rng, builder.road
     for _ in range(rng.poisson(2.0 * clutter)):
         s, side = rng.uniform(-10, 45), rng.choice([1, -1])
         d, turn = side * (road.edge - 0.2), rng.normal(0, 0.2)
@@ -188,18 +229,18 @@ def _place_furniture(builder: SceneBuilder, clutter: float) -> None:
             builder.add(bicycle_template(), s, d, turn, person_palette(rng))
 
 
-def _place_plants(builder: SceneBuilder, environment: str, clutter: float) -> None:
+def place_plants(builder: SceneBuilder, environment: str, clutter: float, stretch: Stretch) -> None:
     """Street trees, garden bushes, and rows of trees behind that close the horizon."""
     rng, road = builder.rng, builder.road
     near, far = {"town": (7, 14), "suburb": (16, 26), "country": (20, 70)}[environment]
     for index in range(rng.poisson(near) + rng.poisson(far)):
         side = rng.choice([1, -1])
-        s = rng.uniform(-90, 118)
+        s = rng.uniform(*stretch.trees)
         away = rng.uniform(0.8, 9) if index < near else rng.uniform(8, 40)
         d = side * (road.edge + (-0.7 if index < near and road.pavement > 2.2 else away))
         if road.in_crossing(s, 2.0) or not builder.claim(s, d, 0.0, 0.8, 0.8, 0.2):
             continue
-        mesh = scenery.tree_template(int(rng.integers(scenery.TREES)), _detail(np.hypot(s, d)))
+        mesh = scenery.tree_template(int(rng.integers(scenery.TREES)), stretch.detail(s, d))
         factor = rng.uniform(0.65, 1.35)
         builder.add(
             mesh,
@@ -211,14 +252,14 @@ def _place_plants(builder: SceneBuilder, environment: str, clutter: float) -> No
         )
     bushes = {"town": 5, "suburb": 22, "country": 32}[environment] * clutter
     for _ in range(rng.poisson(bushes)):
-        s, side = rng.uniform(-40, 90), rng.choice([1, -1])
+        s, side = rng.uniform(*stretch.bushes), rng.choice([1, -1])
         d = side * (road.edge + rng.uniform(0.8, 8.0))
         factor = rng.uniform(0.5, 1.6)
         if road.in_crossing(s, 1.0) or not builder.claim(
             s, d, 0.0, 1.4 * factor, 1.4 * factor, 0.0
         ):
             continue
-        mesh = scenery.bush_template(int(rng.integers(scenery.BUSHES)), _detail(np.hypot(s, d)))
+        mesh = scenery.bush_template(int(rng.integers(scenery.BUSHES)), stretch.detail(s, d))
         builder.add(
             mesh,
             s,

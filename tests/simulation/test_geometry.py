@@ -11,12 +11,13 @@ from kd3d.simulation.calibration import (
     WIDTH,
     WORLD_FROM_RECT,
     camera_centre,
+    kitti_camera,
     lidar_pose,
     rig,
 )
-from kd3d.simulation.camera import photograph, pixel_faces, pixel_rays
+from kd3d.simulation.camera import photograph, pixel_faces
 from kd3d.simulation.labels import hidden_share, label_frame, outline
-from kd3d.simulation.lidar import MIN_RANGE_M, beam_elevations, sweep
+from kd3d.simulation.lidar import HDL64, beam_elevations, sweep
 from kd3d.simulation.materials import Material, Palette
 from kd3d.simulation.meshes import Mesh, box
 from kd3d.simulation.people import cyclist_template, pedestrian_template
@@ -26,6 +27,7 @@ from kd3d.simulation.tracing import Tracer
 from kd3d.simulation.vehicles import CARS, VANS, car_template
 
 CALIBRATION = rig()
+CAMERA = kitti_camera()
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,12 @@ def frame():
     rng = np.random.default_rng([3, 1])
     scene = compose(rng, ScenarioSpec(), ground_z=pose[1][2] - 1.73)
     tracer = Tracer(scene.vertices, scene.faces)
-    return scene, sweep(tracer, scene, pose, rng), photograph(tracer, scene, rng)
+    return scene, sweep(tracer, scene, pose, rng, HDL64), photograph(tracer, scene, rng, CAMERA)
 
 
 def silhouette(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pixels whose rays meet the mesh."""
-    centre, directions = pixel_rays()
-    _, face = Tracer(mesh.vertices, mesh.faces).cast(centre, directions)
+    _, face = Tracer(mesh.vertices, mesh.faces).cast(CAMERA.centre, CAMERA.directions)
     return np.nonzero((face >= 0).reshape(HEIGHT, WIDTH))
 
 
@@ -100,7 +101,7 @@ def test_hidden_share_of_a_half_covered_plate(flat_builder, light):
     )
     flat_builder.add(box((0, 1, 1.65), (0.01, 2, 3), Material.CONCRETE), 11.9, 0, 0, Palette())
     scene = flat_builder.build(light)
-    view = photograph(Tracer(scene.vertices, scene.faces), scene, np.random.default_rng(0))
+    view = photograph(Tracer(scene.vertices, scene.faces), scene, np.random.default_rng(0), CAMERA)
     actor = scene.actors[0]
     found = outline(actor.mesh.vertices @ WORLD_FROM_RECT, actor.mesh.faces, CALIBRATION.p2)
     assert hidden_share(actor, 0, found.cut, view) == pytest.approx(0.5, abs=0.03)
@@ -111,8 +112,8 @@ def test_label_row_of_a_known_car(flat_builder, light):
     flat_builder.add(car_template("saloon"), 15, 2, 0.4, Palette(), kind="Car")
     scene = flat_builder.build(light)
     tracer, rng = Tracer(scene.vertices, scene.faces), np.random.default_rng(0)
-    turn = sweep(tracer, scene, lidar_pose(CALIBRATION), rng)
-    labels = label_frame(scene, photograph(tracer, scene, rng), turn, CALIBRATION.p2)
+    turn = sweep(tracer, scene, lidar_pose(CALIBRATION), rng, HDL64)
+    labels = label_frame(scene, photograph(tracer, scene, rng, CAMERA), turn, CALIBRATION.p2)
     assert list(labels.name) == ["Car"]
     length, width, height = CARS["saloon"].size
     np.testing.assert_allclose(labels.dimensions[0], [height, width, length], atol=1e-6)
@@ -160,8 +161,8 @@ def test_camera_depth_agrees_with_the_lidar(frame):
 def test_sparse_casting_sees_what_every_pixel_sees(frame):
     scene, _, view = frame
     tracer = Tracer(scene.vertices, scene.faces)
-    distance, face = tracer.cast(*pixel_rays())
-    assert (pixel_faces(tracer).reshape(-1) != face).mean() < 0.005
+    distance, face = tracer.cast(CAMERA.centre, CAMERA.directions)
+    assert (pixel_faces(tracer, CAMERA).reshape(-1) != face).mean() < 0.005
     both = np.isfinite(distance) & np.isfinite(view.depth.reshape(-1))
     wrong = np.abs(distance[both] - view.depth.reshape(-1)[both]) > 0.01
     assert wrong.mean() < 0.005
@@ -177,7 +178,7 @@ def test_beams_are_two_blocks():
 def test_own_vehicle_gives_no_returns(frame):
     _, turn, _ = frame
     ahead = turn.points[(np.abs(turn.points[:, 1]) < 0.8) & (np.abs(turn.points[:, 0]) < 2.0)]
-    assert (np.linalg.norm(turn.points[:, :3], axis=1) > MIN_RANGE_M - 0.2).all()
+    assert (np.linalg.norm(turn.points[:, :3], axis=1) > HDL64.min_range_m - 0.2).all()
     assert not len(ahead)
 
 
