@@ -13,6 +13,7 @@ from kd3d.core.taps import on_points
 from kd3d.errors import UserError, did_you_mean
 
 STUDENT = "student"
+UNREAD = "/unread"  # no branch can have this name
 
 
 class BranchPreprocessor(BaseDataPreprocessor):
@@ -60,7 +61,8 @@ class BranchPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``inputs`` and the student's ``data_samples``; in training `inputs` maps branch name to
-            that branch's inputs and ``data_samples`` maps branch name to its samples.
+            that branch's inputs, and `UNREAD` to those that are packed but no model reads;
+            ``data_samples`` maps branch name to its samples.
 
         Raises:
             UserError: A sample without points in a model's range, samples of unequal numbers of
@@ -79,6 +81,8 @@ class BranchPreprocessor(BaseDataPreprocessor):
             else:
                 inputs[name] = copied(inputs[same])
                 samples[name] = copied(samples[same])
+        read = {key for keys in self.keys.values() for key in keys.values()}
+        inputs[UNREAD] = {k: value for k, value in data["inputs"].items() if k not in read}
         return {"inputs": inputs, "data_samples": samples}
 
     def _equal(self, first: str, second: str) -> bool:

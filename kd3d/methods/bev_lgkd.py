@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from kd3d.core.branches import STUDENT
+from kd3d.core.branches import UNREAD
 from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.depth_term import DepthTerm
@@ -106,12 +106,14 @@ class GuidedTerm(BevTerm):
         return self.mean(squared_error(ours, theirs), context, mask)
 
     def foreground(self, context: Context, like: Tensor) -> Tensor:
-        """Return the (B, 1, H, W) mask of points above the ground, of either model's cloud.
+        """Return the (B, 1, H, W) mask of points above the ground.
+
+        Of either model's cloud, or of one that is packed for nobody.
 
         Raises:
-            UserError: Neither model has a cloud.
+            UserError: The batch has no cloud.
         """
-        for branch in dict.fromkeys([self.teacher_branch, self.student_branch, STUDENT]):
+        for branch in (self.teacher_branch, self.student_branch, UNREAD):
             points = context.inputs.get(branch, {}).get("points")
             if points is not None:
                 clouds = [cloud.to(like.device) for cloud in points]
@@ -119,5 +121,5 @@ class GuidedTerm(BevTerm):
         raise UserError(
             "no points to be guided by",
             f"term {self.name}",
-            "let the pipeline pack points, also where both models read images",
+            "let the pipeline load and pack points, also where both models read images",
         )
