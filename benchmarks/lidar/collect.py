@@ -68,24 +68,29 @@ def section(name: str, numbers: dict[str, Any]) -> str:
         f"{numbers['machine']['cores']}-core {numbers['machine']['cpu']}. One row again: "
         f"`kd3d sweep {numbers['file']} --only ARM --out /tmp/again`.",
         "",
-        f"| arm | {' | '.join(COLUMNS)} | steps | s a step | minutes | MB |",
-        "|---" * (len(COLUMNS) + 5) + "|",
+        f"| arm | seeds | {' | '.join(COLUMNS)} | steps | s a step | minutes | MB |",
+        "|---" * (len(COLUMNS) + 6) + "|",
     ]
     for row in numbers["arms"]:
         values = " | ".join(shown(row["ap"][key]) for key in KEYS)
         steps = "-".join(map(str, sorted({row["iterations"][0], row["iterations"][-1]})))
         step = f"{row['step_time_s']['mean']:.3f}" if row["step_time_s"] else "?"
+        minutes, memory = row["train_s"]["mean"] / 60, row["peak_memory_mb"]["mean"]
         lines.append(
-            f"| {row['arm']} | {values} | {steps} | {step} | {row['train_s']['mean'] / 60:.1f} | "
-            f"{row['peak_memory_mb']['mean']:.0f} |"
+            f"| {row['arm']} | {len(row['seeds'])} | {values} | {steps} | {step} | {minutes:.1f} | "
+            f"{memory:.0f} |"
         )
     if not numbers["gains"]:
         return "\n".join(lines) + "\n"
-    lines += ["", f"| gain of | over | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
+    lines += [
+        "",
+        f"| gain of | over | pairs | {' | '.join(COLUMNS)} |",
+        "|---" * (len(COLUMNS) + 3) + "|",
+    ]
     for row in numbers["gains"]:
         values = " | ".join(gain(row["ap"][key]) for key in KEYS)
         over = row["over"] if row["over"] == base else f"{row['over']} (equal time)"
-        lines.append(f"| {row['arm']} | {over} | {values} |")
+        lines.append(f"| {row['arm']} | {over} | {row['ap'][KEYS[0]]['n']} | {values} |")
     return "\n".join(lines) + "\n"
 
 
