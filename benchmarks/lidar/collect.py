@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from kd3d.fileio import read_json, write_json, write_text
+from kd3d.report.record import RunRecord
 from kd3d.report.verdict import METRICS
 from kd3d.sweep.summary import PLUS_MINUS
 
 HERE = Path(__file__).parent
 RECORDS, PAGE, WORK = HERE / "records", HERE / "results.md", Path("work_dirs/lidar")
+TEACHERS = HERE / "teachers.json"
 COLUMNS = ("car 3D", "car BEV", "car 3D, 0.5", "mean 3D", "mean BEV")
 KEYS = tuple(METRICS)
 ABOUT = """# Results on simulated KITTI
@@ -34,7 +36,10 @@ def main() -> None:
     """Collect the named sweeps and write the page about all there are."""
     for name in sys.argv[1:]:
         write_json(RECORDS / f"{name}.json", collected(WORK / name))
-    parts = [ABOUT.format(pm=PLUS_MINUS)]
+    made = [WORK / name / "record.json" for name in ("teacher", "teacher20")]
+    if all(path.is_file() for path in made):
+        write_json(TEACHERS, [compact(read_json(path)) for path in made])
+    parts = [ABOUT.format(pm=PLUS_MINUS), teachers(read_json(TEACHERS))]
     parts += [section(path.stem, read_json(path)) for path in sorted(RECORDS.glob("*.json"))]
     write_text(PAGE, "\n".join(parts))
 
@@ -45,16 +50,34 @@ def collected(folder: Path) -> dict[str, Any]:
     records = []
     for run in numbers["runs"]:
         if run["state"] == "done":
-            record = read_json(Path(run["folder"]) / "record.json")
-            record["result"] = {
-                name: {metric: scores[metric]["AP40"] for metric in ("3D", "BEV")}
-                for name, scores in record["result"].items()
-                if name not in ("notes", "curves")
-            }
-            teacher = record.pop("teacher")
-            record["teacher_sha256"] = teacher and teacher["sha256"]
-            records.append(record)
+            records.append(compact(read_json(Path(run["folder"]) / "record.json")))
     return {**numbers, "records": records}
+
+
+def compact(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's record, of its result only 3D and BEV AP40, of its teacher only the hash."""
+    record["result"] = {
+        name: {metric: {"AP40": scores[metric]["AP40"]} for metric in ("3D", "BEV")}
+        for name, scores in record["result"].items()
+        if name not in ("notes", "curves")
+    }
+    teacher = record.pop("teacher")
+    record["extra"]["teacher_sha256"] = teacher and teacher["sha256"]
+    return record
+
+
+def teachers(records: list[dict[str, Any]]) -> str:
+    """Return the table of the teachers."""
+    lines = ["## teachers", f"| name | {' | '.join(COLUMNS)} | labels | parameters | minutes |"]
+    lines.append("|---" * (len(COLUMNS) + 4) + "|")
+    for record in records:
+        run = RunRecord.from_dict(record)
+        values = " | ".join(f"{value_of(run):.1f}" for _, value_of in METRICS.values())
+        minutes = record["wall_time_s"]["train"] / 60
+        lines.append(
+            f"| {run.name} | {values} | {run.supervision} | {run.params} | {minutes:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def section(name: str, numbers: dict[str, Any]) -> str:

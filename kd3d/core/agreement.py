@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd3d.core.context import Context
-from kd3d.core.probe import bev_grid
+from kd3d.core.probe import bev_grid, classes_of
 from kd3d.core.spec import describe
 from kd3d.core.taps import head_of
 from kd3d.losses.logit.head_scores import class_scores
@@ -84,7 +84,7 @@ def agree(
 
 def _in_label_order(scores: Tensor, model: Any, names: Sequence[str]) -> Tensor:
     """Return scores (B, K, H, W) class by class as in `names`; 0 for a class the head lacks."""
-    own = [name for task in getattr(head_of(model), "class_names", ()) for name in task]
+    own = [name for task in classes_of(head_of(model)) for name in task]
     if not names or not own or own == list(names):
         return scores
     absent = torch.zeros_like(scores[:, 0])

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd3d.core.spec import Classes, FeatureSpec
+from kd3d.core.spec import Classes, Detections, FeatureSpec
 from kd3d.errors import UserError
 
 HEATMAP = "heatmap"
-Detections = list[dict[str, Tensor]]
 
 
 @dataclass(frozen=True)

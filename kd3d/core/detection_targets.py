@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd3d.core.spec import FeatureSpec
+from kd3d.core.spec import Detections, FeatureSpec
 from kd3d.losses.box.set_prediction import box_code, centre_head_code, scored_code_error
 from kd3d.losses.logit.quality_focal import quality_focal
 from kd3d.losses.reduce import global_normaliser
 from kd3d.masks.boxes import centre_cells, gaussian_mask
-
-Detections = list[dict[str, Tensor]]  # a sample's boxes (N, >=7), scores (N,), labels (N,)
 
 
 def soft_labels(detections: Detections, like: Tensor, spec: FeatureSpec) -> Tensor:

@@ -17,6 +17,7 @@ from kd3d.core.agreement import Agreement, agree
 from kd3d.core.context import Context
 from kd3d.core.foreground import Foreground
 from kd3d.core.gradients import Comparison, TermStep, compare_terms
+from kd3d.core.probe import classes_of
 from kd3d.core.spec import describe
 from kd3d.core.taps import aliases, head_of
 from kd3d.core.term import FeatureTerm
@@ -133,8 +134,7 @@ class Monitor:
                 report.adapter_norm = _norm(term)
                 self.terms[name] = report
             for name, head in self._heads.items():
-                student = head_of(distiller.student)
-                names = [n for task in getattr(student, "class_names", ()) for n in task]
+                names = [n for task in classes_of(head_of(distiller.student)) for n in task]
                 agreement = agree(self._models[name], head, context, self.score, names)
                 if agreement is not None:
                     self.teachers[name] = agreement

@@ -13,6 +13,7 @@ from kd3d.errors import UserError
 Extent = tuple[float, float, float, float]
 HeadMaps = tuple[tuple[tuple[str, int], ...], ...]
 Classes = tuple[tuple[str, ...], ...]
+Detections = list[dict[str, Tensor]]  # a sample's boxes (N, >=7), scores (N,), labels (N,)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from kd3d.core.context import Context
 from kd3d.core.detection_targets import centre_codes, codes_of_cells
 from kd3d.core.near_term import NearTerm
 from kd3d.core.object_term import ObjectTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.score_map import ScoreMap
 from kd3d.core.spec import FeatureSpec
@@ -91,8 +92,6 @@ def bevdistill(
         official_parity: The authors' forms and weights.
     """
     usual = OFFICIAL if official_parity else WEIGHTS
-    if unknown := set(weights or {}) - set(usual):
-        raise UserError(f"unknown terms {sorted(unknown)}", "bevdistill", ", ".join(usual))
     assignment = assignment or ("match" if official_parity else "cell")
     kinds: dict[str, tuple[str, str, str, dict]] = {
         "dense": ("DenseTerm", tap, tap, dict(foreground=foreground)),
@@ -109,8 +108,7 @@ def bevdistill(
             official_parity=official_parity,
             **kinds[part][3],
         )
-        for part, weight in (usual | (weights or {})).items()
-        if weight is not None
+        for part, weight in part_weights(usual, weights, "bevdistill").items()
     ]
 
 

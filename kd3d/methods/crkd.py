@@ -15,6 +15,7 @@ from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.head_term import LAYOUTS
 from kd3d.core.map_term import BevTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError
@@ -101,8 +102,6 @@ def crkd(
         half_precision: With `official_parity`: their float16 path.
     """
     usual = OFFICIAL if official_parity else USUAL
-    if unknown := set(weights or {}) - set(usual):
-        raise UserError(f"unknown terms {sorted(unknown)}", "crkd", f"one of {', '.join(usual)}")
     response = dict(boxes=boxes, velocity=velocity, task_weights=task_weights)
     response["squashed_twice"] = official_parity and not half_precision
     kinds: dict[str, list[tuple[str, str, str, dict]]] = {
@@ -121,8 +120,7 @@ def crkd(
             official_parity=official_parity,
             **options,
         )
-        for key, weight in (usual | (weights or {})).items()
-        if weight is not None
+        for key, weight in part_weights(usual, weights, "crkd").items()
         for i, (kind, ours, theirs, options) in enumerate(kinds[key])
     ]
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.map_term import BevTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.score_map import ScoreMap
 from kd3d.core.spec import FeatureSpec
@@ -82,8 +83,6 @@ def distillbev(
         official_parity: The authors' forms and weights.
     """
     usual = OFFICIAL if official_parity else USUAL
-    if unknown := set(parts or {}) - set(usual):
-        raise UserError(f"unknown parts {sorted(unknown)}", "distillbev", ", ".join(usual))
     if alarms == "":
         alarms = None if official_parity else "apart"
     return [
@@ -96,7 +95,7 @@ def distillbev(
             alarms=alarms,
             threshold=threshold,
             temperature=temperature,
-            parts=usual | (parts or {}),
+            parts=part_weights(usual, parts, "distillbev"),
             official_parity=official_parity,
         )
         for i, tap in enumerate(taps)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.map_term import MapTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError
@@ -70,8 +71,6 @@ def fgd(
         official_parity: The authors' rectangles, sums and weights.
     """
     usual = OFFICIAL if official_parity else USUAL
-    if unknown := set(parts or {}) - set(usual):
-        raise UserError(f"unknown parts {sorted(unknown)}", "fgd", f"one of {', '.join(usual)}")
     return [
         dict(
             type="FocalTerm",
@@ -80,7 +79,7 @@ def fgd(
             teacher=f"{teacher}:{teacher_tap or tap}",
             weight=weight,
             temperature=temperature,
-            parts=usual | (parts or {}),
+            parts=part_weights(usual, parts, "fgd"),
             summed=official_parity,
         )
     ]

@@ -17,6 +17,7 @@ from kd3d.core.detection_targets import centre_codes, output_error
 from kd3d.core.head_rest import MID, HeadRest
 from kd3d.core.head_term import HeadTerm
 from kd3d.core.near_term import NearTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.core.taps import head_of
@@ -97,8 +98,6 @@ def labeldistill(
         official_parity: The authors' forms and weights.
     """
     usual = OFFICIAL if official_parity else USUAL
-    if unknown := set(weights or {}) - set(usual):
-        raise UserError(f"unknown terms {sorted(unknown)}", "labeldistill", ", ".join(usual))
     kinds: dict[str, list[tuple[str, str, str, dict]]] = {
         "label": [("LabelTerm", tap, f"{MID},head", dict(start=start))],
         "lidar": [("ThirdTerm", one, one, {}) for one in taps],
@@ -114,8 +113,7 @@ def labeldistill(
             official_parity=official_parity,
             **options,
         )
-        for part, weight in (usual | (weights or {})).items()
-        if weight is not None
+        for part, weight in part_weights(usual, weights, "labeldistill").items()
         for i, (kind, ours, theirs, options) in enumerate(kinds[part])
     ]
 

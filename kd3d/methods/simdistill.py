@@ -13,6 +13,7 @@ from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.head_term import HeadTerm
 from kd3d.core.near_term import NearTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.errors import UserError
 from kd3d.losses import squared_error
@@ -88,8 +89,6 @@ def simdistill(
         official_parity: The authors' forms and weights.
     """
     usual = OFFICIAL if official_parity else USUAL
-    if unknown := set(weights or {}) - set(usual):
-        raise UserError(f"unknown terms {sorted(unknown)}", "simdistill", ", ".join(usual))
     kinds: dict[str, tuple[str, tuple[str, str], dict]] = {
         "camera": ("WholeMapTerm", camera, {}),
         "lidar": ("CrossModalTerm", lidar, {}),
@@ -106,8 +105,7 @@ def simdistill(
             official_parity=official_parity,
             **kinds[part][2],
         )
-        for part, weight in (usual | (weights or {})).items()
-        if weight is not None
+        for part, weight in part_weights(usual, weights, "simdistill").items()
     ]
 
 

@@ -11,6 +11,7 @@ from kd3d.adapters.objects import object_rows
 from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.key_point_term import KeyPointTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError
@@ -70,8 +71,6 @@ def tigbev(
         official_parity: The authors' points and weights.
     """
     usual = dict(zip(PARTS, (100.0, 10.0) if official_parity else (1.0, 1.0)))
-    if unknown := set(weights or {}) - set(PARTS):
-        raise UserError(f"unknown terms {sorted(unknown)}", "tigbev", ", ".join(PARTS))
     return [
         dict(
             type="InnerStructureTerm",
@@ -84,8 +83,7 @@ def tigbev(
             grow_m=grow_m,
             official_parity=official_parity,
         )
-        for part, weight in (usual | (weights or {})).items()
-        if weight is not None
+        for part, weight in part_weights(usual, weights, "tigbev").items()
     ]
 
 

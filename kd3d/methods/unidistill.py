@@ -13,6 +13,7 @@ from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.head_term import HeadTerm
 from kd3d.core.key_point_term import KeyPointTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError, did_you_mean
@@ -95,8 +96,6 @@ def unidistill(
     if route not in ROUTES:
         raise UserError(f"unknown route {route!r}", "unidistill", did_you_mean(route, ROUTES))
     usual = dict(zip(PARTS, ROUTES[route] if official_parity else (1.0, 1.0, 1.0)))
-    if unknown := set(weights or {}) - set(PARTS):
-        raise UserError(f"unknown terms {sorted(unknown)}", "unidistill", ", ".join(PARTS))
     kinds: dict[str, tuple[str, str, dict]] = {
         "feature": ("PointFeatureTerm", early, {}),
         "relation": ("PointRelationTerm", late, {}),
@@ -112,8 +111,7 @@ def unidistill(
             official_parity=official_parity,
             **kinds[part][2],
         )
-        for part, weight in (usual | (weights or {})).items()
-        if weight is not None
+        for part, weight in part_weights(usual, weights, "unidistill").items()
     ]
 
 

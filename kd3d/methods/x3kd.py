@@ -10,6 +10,7 @@ from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
 from kd3d.core.detection_targets import output_error
 from kd3d.core.map_term import BevTerm
+from kd3d.core.part_weights import part_weights
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.core.teacher_boxes import surest
@@ -69,8 +70,6 @@ def x3kd(
         threshold: Score from which a detection of the teacher is a label.
         official_parity: Accepted for uniformity; changes nothing.
     """
-    if unknown := set(weights or {}) - set(USUAL):
-        raise UserError(f"unknown terms {sorted(unknown)}", "x3kd", ", ".join(USUAL))
     maps = (f"student:{tap}", f"{teacher}:{tap}")
     adapter = dict(projection="always")
     kinds: dict[str, tuple[str, tuple[str, str], dict]] = {
@@ -95,8 +94,7 @@ def x3kd(
             weight=weight,
             **kinds[part][2],
         )
-        for part, weight in (USUAL | (weights or {})).items()
-        if weight is not None
+        for part, weight in part_weights(USUAL, weights, "x3kd").items()
     ]
 
 

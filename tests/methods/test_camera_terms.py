@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_refused_in_words():
         term_of("dense", foreground="truths")
     with pytest.raises(UserError, match="unknown assignment 'cells' -> did you mean 'cell'"):
         transfer(assignment="cells")
-    with pytest.raises(UserError, match="unknown terms"):
+    with pytest.raises(UserError, match="unknown part"):
         METHODS.get("bevdistill")(weights=dict(sparse=1.0))
     with pytest.raises(UserError, match="unknown route 'radar_to_camera'"):
         METHODS.get("unidistill")(route="radar_to_camera")

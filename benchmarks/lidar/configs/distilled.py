@@ -6,5 +6,5 @@ model = dict(
             type='Frozen',
             config='benchmarks/lidar/configs/teacher.py',
             checkpoint='work_dirs/lidar/teacher/student.pth',
-            precision='bfloat16')),  # saves a quarter of a step where the CPU has it
+            precision='bfloat16')),  # faster where the CPU has it
     method=dict(type='response', scores=10.0))
