@@ -205,7 +205,9 @@ class Distiller(BaseModel):
 
     def init_weights(self) -> None:
         """Initialise the learners as stock mmdet3d does, then inherit; adapters keep theirs."""
-        self.student.init_weights()
+        from kd3d.models.source import init_weights
+
+        init_weights(self.student, "model.student")
         for inheritance in self.inheritances:
             inheritance.apply(self.student)
         for name in self.peers:

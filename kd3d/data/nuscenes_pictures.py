@@ -73,6 +73,7 @@ def _draw(info: dict[str, Any], root: Path, title: str, above: Path, images: Pat
         y_range_m=reach,
         path=above,
         title=title,
+        letters=False,
     )
     pictures = {}
     for camera, image in info["images"].items():

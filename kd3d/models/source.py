@@ -7,7 +7,9 @@ import importlib.util
 import re
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
+import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
@@ -95,6 +97,25 @@ def build_detector(config: dict[str, Any], where: str = "model") -> Any:
         if registry.get(model["type"]) is None:
             raise UserError(f"mmdet3d has no detector {model['type']!r}", where)
         return compat.use_available_device(registry.build(ConfigDict(model)))
+
+
+def init_weights(model: Any, where: str = "model") -> None:
+    """Initialise a detector as stock mmdet3d does, pretrained parts by their ``init_cfg``.
+
+    Raises:
+        UserError: Pretrained weights that cannot be fetched.
+    """
+    try:
+        model.init_weights()
+    except URLError as error:
+        configs = (getattr(module, "init_cfg", None) for module in model.modules())
+        wanted = [c["checkpoint"] for c in configs if isinstance(c, dict) and "checkpoint" in c]
+        raise UserError(
+            f"the pretrained weights {', '.join(wanted)} cannot be fetched ({error.reason})",
+            where,
+            f"put them into {torch.hub.get_dir()}/checkpoints, or set the part's init_cfg=None to "
+            "start without them",
+        ) from error
 
 
 def detector_config(config: dict[str, Any]) -> dict[str, Any]:

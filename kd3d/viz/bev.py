@@ -39,6 +39,7 @@ def draw_bev(
     width_in: float = 6.4,
     dpi: int = 110,
     legend: bool = True,
+    letters: bool = True,
 ) -> Figure:
     """Draw a cloud and boxes seen from above: forward (x) is up, left (y) is left.
 
@@ -54,6 +55,7 @@ def draw_bev(
         width_in: Width of the picture in inches; the height follows from the ranges.
         dpi: Dots per inch.
         legend: Whether to show the legend.
+        letters: Whether the axes are called x and y; False for a scene that was turned to be drawn.
 
     Returns:
         The matplotlib figure (Agg canvas).
@@ -76,6 +78,9 @@ def draw_bev(
         )
     )
     plot_bev(axes, points, boxes, scores=scores, x_range_m=x_range_m, y_range_m=y_range_m)
+    if not letters:
+        axes.set_xlabel("left (m) right")
+        axes.set_ylabel("forward (m)")
     if legend and boxes:
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, frameon=False, fontsize=8,

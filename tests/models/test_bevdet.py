@@ -43,6 +43,15 @@ def preprocessed(detector, training=False, **options):
     return detector.data_preprocessor(copy.deepcopy(tiny_bev.batch(**options)), training)
 
 
+def test_pretrained_weights_that_cannot_be_fetched_are_told():
+    address = "http://127.0.0.1:9/resnet18.pth"
+    student = tiny_bev.bevdet()
+    student["img_backbone"]["init_cfg"] = dict(type="Pretrained", checkpoint=address)
+    distiller = Distiller(student=student)
+    with pytest.raises(UserError, match=rf"model.student: .*{address} cannot be fetched.*init_cfg"):
+        distiller.init_weights()
+
+
 @pytest.mark.parametrize("name", MODELS_MADE)
 def test_every_parameter_learns_and_the_losses_fall(name):
     detector = build(MODELS_MADE[name]())

@@ -28,7 +28,8 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
         style='pytorch',
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
+        init_cfg=dict(
+            type='Pretrained', checkpoint='https://download.pytorch.org/models/resnet50-0676ba61.pth')),
     img_neck=dict(
         type='SECONDFPN',
         in_channels=[1024, 2048],
