@@ -15,8 +15,8 @@ from pathlib import Path
 from kd3d.engine import provenance
 from kd3d.engine.demo import run_demo, run_students
 from kd3d.fileio import write_json
+from kd3d.report.benchmarks.kitti import KITTI
 from kd3d.report.record import RunRecord
-from kd3d.report.verdict import METRICS
 
 
 def main() -> None:
@@ -33,16 +33,16 @@ def main() -> None:
             run_students(arguments.out, folder, seed)
         runs = {name: RunRecord.load(folder / name) for name in ("baseline", "distilled")}
         values = {
-            key: {name: read(run) for name, run in runs.items()}
-            for key, (_, read) in METRICS.items()
+            metric.key: {name: metric.read(run.result) for name, run in runs.items()}
+            for metric in KITTI.metrics
         }
         seconds = {name: run.wall_time_s["train"] for name, run in runs.items()}
         rows.append(
-            {"seed": seed, "ap": values, "train_s": seconds, "commit": runs["distilled"].commit}
+            {"seed": seed, "scores": values, "train_s": seconds, "commit": runs["distilled"].commit}
         )
     table = {}
-    for key in METRICS:
-        gains = [row["ap"][key]["distilled"] - row["ap"][key]["baseline"] for row in rows]
+    for key in (metric.key for metric in KITTI.metrics):
+        gains = [row["scores"][key]["distilled"] - row["scores"][key]["baseline"] for row in rows]
         mean, sd = statistics.mean(gains), statistics.stdev(gains)
         se = sd / len(gains) ** 0.5
         table[key] = {
@@ -61,7 +61,7 @@ def main() -> None:
         {
             "what": "gain of the distilled over the baseline student, same seed, simulated data",
             "command": f"python benchmarks/demo/spread.py --seeds {arguments.seeds}",
-            "teacher": {key: read(teacher) for key, (_, read) in METRICS.items()},
+            "teacher": {m.key: m.read(teacher.result) for m in KITTI.metrics},
             "gain_spread": table,
             "runs": rows,
             "machine": provenance.machine(),

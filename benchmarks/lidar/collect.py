@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from kd3d.fileio import read_json, write_json, write_text
+from kd3d.report.benchmarks.kitti import KITTI
 from kd3d.report.record import RunRecord
-from kd3d.report.verdict import METRICS
 from kd3d.sweep.summary import PLUS_MINUS
 
 HERE = Path(__file__).parent
 RECORDS, PAGE, WORK = HERE / "records", HERE / "results.md", Path("work_dirs/lidar")
 TEACHERS = HERE / "teachers.json"
 COLUMNS = ("car 3D", "car BEV", "car 3D, 0.5", "mean 3D", "mean BEV")
-KEYS = tuple(METRICS)
+KEYS = tuple(metric.key for metric in KITTI.metrics)
 ABOUT = """# Results on simulated KITTI
 
 All data are simulated. AP40, moderate, in percent; mean {pm} standard error over seeds; overlaps
@@ -72,7 +72,7 @@ def teachers(records: list[dict[str, Any]]) -> str:
     lines.append("|---" * (len(COLUMNS) + 4) + "|")
     for record in records:
         run = RunRecord.from_dict(record)
-        values = " | ".join(f"{value_of(run):.1f}" for _, value_of in METRICS.values())
+        values = " | ".join(f"{metric.read(run.result):.1f}" for metric in KITTI.metrics)
         minutes = record["wall_time_s"]["train"] / 60
         lines.append(
             f"| {run.name} | {values} | {run.supervision} | {run.params} | {minutes:.1f} |"
@@ -95,7 +95,7 @@ def section(name: str, numbers: dict[str, Any]) -> str:
         "|---" * (len(COLUMNS) + 6) + "|",
     ]
     for row in numbers["arms"]:
-        values = " | ".join(shown(row["ap"][key]) for key in KEYS)
+        values = " | ".join(shown(row["scores"][key]) for key in KEYS)
         steps = "-".join(map(str, sorted({row["iterations"][0], row["iterations"][-1]})))
         step = f"{row['step_time_s']['mean']:.3f}" if row["step_time_s"] else "?"
         minutes, memory = row["train_s"]["mean"] / 60, row["peak_memory_mb"]["mean"]
@@ -111,7 +111,7 @@ def section(name: str, numbers: dict[str, Any]) -> str:
         "|---" * (len(COLUMNS) + 3) + "|",
     ]
     for row in numbers["gains"]:
-        values = " | ".join(gain(row["ap"][key]) for key in KEYS)
+        values = " | ".join(gain(row["scores"][key]) for key in KEYS)
         over = row["over"] if row["over"] == base else f"{row['over']} (equal time)"
         lines.append(f"| {row['arm']} | {over} | {row['ap'][KEYS[0]]['n']} | {values} |")
     return "\n".join(lines) + "\n"

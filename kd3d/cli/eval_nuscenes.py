@@ -44,7 +44,7 @@ def print_score(values: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from kd3d.evaluation.nuscenes_score import ERRORS
+    from kd3d.data.nuscenes_tables import ERRORS
 
     title = f"nuScenes {values['eval_set']}, {values['samples']} samples"
     table = Table(title=title, box=SIMPLE_HEAD, padding=0)

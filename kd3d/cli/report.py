@@ -22,8 +22,7 @@ def register(app: typer.Typer) -> None:
             None,
             "--spread",
             help="JSON file: metric to {sd, n, source}, the standard deviation of the gain over "
-            "seeds. Metrics: car_3d_moderate, car_bev_moderate, car_3d_loose_moderate, "
-            "mean_3d_moderate, mean_bev_moderate.",
+            "seeds; a wrong metric is answered with the right ones.",
         ),
         score: float = typer.Option(0.3, "--score", help="Draw boxes from this score on."),
         frames: int = typer.Option(5, "--frames", min=0, help="Evenly spaced frames to show."),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kd3d.data.nuscenes_tables import LIDAR
+from kd3d.errors import UserError
 
 _REACH_M = 51.2
 
@@ -32,6 +33,41 @@ def info_boxes(info: dict[str, Any]) -> np.ndarray:
     boxes = np.array(rows, dtype=float).reshape(-1, 7)
     boxes[:, 2] -= boxes[:, 5] / 2
     return boxes
+
+
+def mount_yaw(info: dict[str, Any]) -> float:
+    """Return the LiDAR's yaw in the ego frame, in radians; its own x points right."""
+    mount = np.array(info["lidar_points"]["lidar2ego"])
+    return float(np.arctan2(mount[1, 0], mount[0, 0]))
+
+
+def load_surround(root: Path, info: dict[str, Any]) -> dict[str, np.ndarray] | None:
+    """Return the (H, W, 3) uint8 RGB pictures by channel, or None where one is missing."""
+    from PIL import Image
+
+    pictures = {}
+    for camera, image in info["images"].items():
+        path = root / "samples" / camera / image["img_path"]
+        if not path.is_file():
+            return None
+        with Image.open(path) as opened:
+            pictures[camera] = np.asarray(opened.convert("RGB"))
+    return pictures
+
+
+def turned(points: np.ndarray, angle_rad: float) -> np.ndarray:
+    """Return rows x, y, ... turned about z."""
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    rows = points.copy()
+    rows[:, :2] = points[:, :2] @ np.array([[cos, sin], [-sin, cos]])
+    return rows
+
+
+def turned_boxes(boxes: np.ndarray, angle_rad: float) -> np.ndarray:
+    """Return (N, >= 7) boxes turned about z."""
+    rows = turned(boxes, angle_rad)
+    rows[:, 6] += angle_rad
+    return rows
 
 
 def draw_pictures(
@@ -58,41 +94,22 @@ def draw_pictures(
 
 
 def _draw(info: dict[str, Any], root: Path, title: str, above: Path, images: Path) -> None:
-    from PIL import Image
-
     from kd3d.viz.bev import draw_bev
     from kd3d.viz.surround import draw_surround
 
-    points, boxes = load_points(root, info), {"ground truth": info_boxes(info)}
-    turned, turned_boxes = _ahead_up(points, boxes["ground truth"], info)
+    points, boxes, yaw = load_points(root, info), info_boxes(info), mount_yaw(info)
     reach = (-_REACH_M, _REACH_M)
     draw_bev(
-        turned,
-        {"ground truth": turned_boxes},
+        turned(points, yaw),
+        {"ground truth": turned_boxes(boxes, yaw)},
         x_range_m=reach,
         y_range_m=reach,
         path=above,
         title=title,
         letters=False,
     )
-    pictures = {}
-    for camera, image in info["images"].items():
-        with Image.open(root / "samples" / camera / image["img_path"]) as opened:
-            pictures[camera] = np.asarray(opened.convert("RGB"))
+    pictures = load_surround(root, info)
+    if pictures is None:
+        raise UserError("a picture of this sample is missing", f"sample {info['token']}")
     matrices = {camera: lidar_to_image(image) for camera, image in info["images"].items()}
-    draw_surround(pictures, boxes, matrices, points=points, path=images)
-
-
-def _ahead_up(
-    points: np.ndarray, boxes: np.ndarray, info: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turn points and boxes about z so that x points ahead: the LiDAR's own x points right."""
-    mount = np.array(info["lidar_points"]["lidar2ego"])
-    yaw = np.arctan2(mount[1, 0], mount[0, 0])
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[cos, sin], [-sin, cos]])
-    points, boxes = points.copy(), boxes.copy()
-    points[:, :2] = points[:, :2] @ turn
-    boxes[:, :2] = boxes[:, :2] @ turn
-    boxes[:, 6] += yaw
-    return points, boxes
+    draw_surround(pictures, {"ground truth": boxes}, matrices, points=points, path=images)

@@ -34,6 +34,14 @@ CATEGORIES = (
     "traffic_cone",
     "barrier",
 )
+# the devkit's names of the true-positive errors, and those of the papers
+ERRORS = {
+    "trans_err": "mATE",
+    "scale_err": "mASE",
+    "orient_err": "mAOE",
+    "vel_err": "mAVE",
+    "attr_err": "mAAE",
+}
 TABLES = (
     "attribute",
     "calibrated_sensor",

@@ -107,7 +107,7 @@ def _measure(
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Return the metrics, and the same ones had the boxes been in an older convention."""
     config = config.copy()
-    outputs = ("prediction_dir", "json_file")
+    outputs = ("prediction_dir", "result_file", "json_file")
     scored = [{k: v for k, v in e.items() if k not in outputs} for e in evaluators]
     config.test_evaluator = scored + [
         dict(

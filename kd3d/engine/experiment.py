@@ -20,11 +20,14 @@ from kd3d.engine.runner import load_config, load_student, test, train
 from kd3d.errors import UserError
 from kd3d.evaluation.efficiency import measure
 from kd3d.fileio import read_json, write_json, write_text
-from kd3d.models.source import build_detector
+from kd3d.models.source import build_detector, resolve_detector
+from kd3d.report.benchmarks import BENCHMARKS, Benchmark
 from kd3d.report.record import PREDICTIONS, SCALARS_FILE, RunRecord
+from kd3d.report.scenes.nuscenes import RESULT_FILE
 from kd3d.teachers.certificate import certificate_path, file_sha256
 
 TIMED_FRAMES = 30
+EVALUATORS = {"KittiAP": "kitti", "NuScenesAP": "nuscenes"}
 
 
 def run_config(
@@ -64,16 +67,38 @@ def test_run(config: Config) -> dict[str, float]:
     folder = Path(config.work_dir)
     shutil.rmtree(folder / PREDICTIONS, ignore_errors=True)
     config = config.copy()
-    config.test_evaluator = dict(
-        config.test_evaluator,
-        prediction_dir=str(folder / PREDICTIONS),
-        json_file=str(folder / "result.json"),
-    )
+    outputs = _outputs(folder)[benchmark_of_config(config).name]
+    config.test_evaluator = dict(config.test_evaluator, **outputs)
     started = time.monotonic()
     metrics = test(config, folder / "student.pth")
     seconds = time.monotonic() - started
     write_json(folder / "metrics.json", {"metrics": metrics, "seconds": seconds})
     return metrics
+
+
+def benchmark_of_config(config: Config) -> Benchmark:
+    """Return the benchmark that a config's students are measured on.
+
+    Raises:
+        UserError: Its evaluator is none of kd3d's.
+    """
+    evaluator = config.test_evaluator
+    kind = evaluator.get("type") if isinstance(evaluator, dict) else None
+    if kind not in EVALUATORS:
+        raise UserError(
+            f"test_evaluator is {kind or evaluator!r}", config.filename,
+            f"runs are compared by one of {', '.join(EVALUATORS)}",
+        )  # fmt: skip
+    return BENCHMARKS[EVALUATORS[kind]]
+
+
+def _outputs(folder: Path) -> dict[str, dict[str, str]]:
+    """Return what each benchmark's evaluator is told to leave in a run's folder."""
+    result = {"json_file": str(folder / "result.json")}
+    return {
+        "kitti": {"prediction_dir": str(folder / PREDICTIONS), **result},
+        "nuscenes": {"result_file": str(folder / PREDICTIONS / RESULT_FILE), **result},
+    }
 
 
 def record_run(
@@ -126,7 +151,12 @@ def record_run(
 
 
 def supervision(config: Config) -> str:
-    """Return which labels of the training split a training sees; teachers add none."""
+    """Return what of the training split a training learns from; teachers add nothing to it."""
+    depth = resolve_detector(config.model.student).get("depth_loss")
+    return _labels(config) + (", depth of LiDAR points" if depth else "")
+
+
+def _labels(config: Config) -> str:
     dataset = config.train_dataloader.dataset
     while "dataset" in dataset:
         if dataset.type == "PartlyLabelled":

@@ -25,9 +25,9 @@ from mmdet3d.evaluation.metrics import NuScenesMetric
 from mmdet3d.registry import METRICS
 
 from kd3d.compat import cuda_calls_stay
-from kd3d.data.nuscenes_tables import check_version
+from kd3d.data.nuscenes_tables import ERRORS, check_version
 from kd3d.errors import UserError, did_you_mean
-from kd3d.evaluation.nuscenes_score import ERRORS, evaluate_nuscenes
+from kd3d.evaluation.nuscenes_score import evaluate_nuscenes
 from kd3d.fileio import write_json
 
 MAX_BOXES = 500

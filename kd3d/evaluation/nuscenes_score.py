@@ -21,13 +21,6 @@ from kd3d.errors import UserError
 from kd3d.evaluation.nuscenes_results import read_results
 
 CONFIG = "detection_cvpr_2019"
-ERRORS = {
-    "trans_err": "mATE",
-    "scale_err": "mASE",
-    "orient_err": "mAOE",
-    "vel_err": "mAVE",
-    "attr_err": "mAAE",
-}
 _OUT_OF_RANGE_M = 1e6
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from kd3d.report.record import RunRecord
 from kd3d.report.scalars import Scalars
 from kd3d.report.svg import SMALL, Series, legend, line_chart
+from kd3d.report.tables import class_names
 
 TERM_COLORS = 6
 
@@ -47,10 +48,9 @@ def curve_of(
 def precision_recall(runs: list[RunRecord]) -> list[dict[str, Any]]:
     """Return figures (title, svg) of precision over recall, moderate, strict, by class."""
     styles = run_classes(runs)
-    names = list(dict.fromkeys(name for run in runs for name in run.classes))
     figures = []
     for metric in ("3D", "BEV"):
-        for name in names:
+        for name in class_names(runs):
             lines = []
             for run in runs:
                 curve = curve_of(run, name, metric)

@@ -1,24 +1,19 @@
-"""The evaluated frames: which to show, what each model found in them, and the pictures."""
+"""The evaluated frames: which to show, and what each model found in them."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from kd3d.data.kitti_files import CLASSES, Calibration, read_calibration, read_labels, read_points
-from kd3d.data.kitti_geometry import lidar_boxes
-from kd3d.report.record import PREDICTIONS, RunRecord
+from kd3d.console import track
+from kd3d.errors import UserError
+from kd3d.report.record import RunRecord
+from kd3d.report.scenes import Boxes, Scenes, scenes_of
+from kd3d.report.scenes.scenes import GROUND_TRUTH
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-MATCH_RADIUS_M = 1.0
 SHOWN_FRAMES = 5
-GROUND_TRUTH = "ground truth"
 RULE = (
     "{even} frames evenly spaced through the {count} evaluated ones{extra}. Boxes with a score of "
     "at least {score:g} are drawn. A label counts as found when such a box of its class has its "
@@ -27,39 +22,78 @@ RULE = (
 RULE_EXTRA = ", and the one where the labels found by {distilled} and {baseline} differ most"
 
 
-@dataclass
-class Boxes:
-    """Boxes of one frame: (N,) class names, (N, 7) LiDAR boxes and (N,) scores (NaN: labels)."""
+def choose_frames(
+    runs: list[RunRecord],
+    missing: list[str],
+    *,
+    score: float,
+    count: int = SHOWN_FRAMES,
+    root: str | os.PathLike[str] | None = None,
+) -> tuple[dict[str, Any], Scenes] | None:
+    """Choose the frames to show and count what was found in every evaluated frame.
 
-    name: np.ndarray
-    box: np.ndarray
-    score: np.ndarray
+    Args:
+        runs: The runs; those without predictions are left out.
+        missing: Sentences about what is missing are appended here.
+        score: Boxes below this score are not drawn and find nothing.
+        count: Number of evenly spaced frames.
+        root: Data set folder, where the records' own is not right.
 
-    def of_score(self, at_least: float) -> Boxes:
-        """Return the boxes with a score of at least the given one."""
-        keep = self.score >= at_least
-        return Boxes(self.name[keep], self.box[keep], self.score[keep])
-
-
-def data_root(run: RunRecord, override: str | os.PathLike[str] | None = None) -> Path | None:
-    """Return the data set's folder, taken as given or beside the run folder, or None."""
-    given = Path(override) if override is not None else Path(str(run.data["root"]))
-    candidates = [given] + ([run.folder / given] if run.folder else [])
-    return next((path for path in candidates if (path / "training").is_dir()), None)
-
-
-def common_frames(runs: list[RunRecord]) -> list[str]:
-    """Return the sorted ids of the frames that every run with predictions has a file for."""
-    ids: set[str] | None = None
-    for run in runs:
-        own = {path.stem for path in prediction_folder(run).glob("*.txt")}
-        ids = own if ids is None else ids & own
-    return sorted(ids or ())
+    Returns:
+        ``{"rule", "root", "runs", "score", "shown": [id], "frames": {id: counts}}`` and the
+        scenes, or None where predictions or data are missing.
+    """
+    scenes = scenes_of(runs[0], root)
+    if scenes is None:
+        missing.append(
+            f"data folder {root or runs[0].data['root']} not found: frame pictures left out"
+        )
+        return None
+    try:
+        return _choose(scenes, runs, missing, score, count)
+    except UserError as error:
+        missing.append(f"frame pictures left out: {error}")
+        return None
 
 
-def prediction_folder(run: RunRecord) -> Path:
-    """Return the folder of the run's KITTI text files (it need not exist)."""
-    return (run.folder or Path("nowhere")) / PREDICTIONS
+def _choose(
+    scenes: Scenes, runs: list[RunRecord], missing: list[str], score: float, count: int
+) -> tuple[dict[str, Any], Scenes] | None:
+    evaluated = {run.name: scenes.evaluated(run) for run in runs}
+    drawn = [run for run in runs if evaluated[run.name]]
+    missing += [
+        f"{run.name}: no prediction files, so no pictures" for run in runs if run not in drawn
+    ]
+    frames = common_frames([evaluated[run.name] for run in drawn])
+    if not frames:
+        missing.append("no frame has predictions of the runs: frame pictures left out")
+        return None
+    bar = track(frames, "comparing frames") if len(frames) > 500 else frames
+    counts = {frame: frame_counts(scenes, frame, drawn, score) for frame in bar}
+    shown = evenly_spaced(frames, count)
+    extra, pair = _largest_difference(counts, drawn)
+    rule = RULE.format(
+        even=len(shown), count=len(frames), score=score, radius=scenes.match_m,
+        extra=RULE_EXTRA.format(distilled=pair[1], baseline=pair[0]) if extra else "",
+    )  # fmt: skip
+    choice = {
+        "rule": rule,
+        "root": str(scenes.root),
+        "runs": [run.name for run in drawn],
+        "score": score,
+        "largest_difference": extra,
+        "shown": shown + ([extra] if extra and extra not in shown else []),
+        "frames": counts,
+    }
+    return choice, scenes
+
+
+def common_frames(evaluated: list[list[str]]) -> list[str]:
+    """Return the ids that all lists hold, in the order of the first."""
+    if not evaluated:
+        return []
+    common = set(evaluated[0]).intersection(*evaluated[1:])
+    return [frame for frame in evaluated[0] if frame in common]
 
 
 def evenly_spaced(ids: list[str], count: int) -> list[str]:
@@ -68,24 +102,7 @@ def evenly_spaced(ids: list[str], count: int) -> list[str]:
     return [ids[i] for i in places] if ids else []
 
 
-def read_calib(root: Path, frame: str) -> Calibration:
-    """Read a frame's calibration."""
-    return read_calibration(root / "training" / "calib" / f"{frame}.txt")
-
-
-def read_boxes(path: Path, calibration: Calibration, scores: bool) -> Boxes:
-    """Read the boxes of the evaluated classes from a label or result file."""
-    labels = read_labels(path, scores=scores)
-    labels = labels[np.isin(labels.name.astype(str), CLASSES)]
-    return Boxes(labels.name, lidar_boxes(labels, calibration), labels.score)
-
-
-def read_truth(root: Path, frame: str, calibration: Calibration) -> Boxes:
-    """Read a frame's labels of the evaluated classes."""
-    return read_boxes(root / "training" / "label_2" / f"{frame}.txt", calibration, scores=False)
-
-
-def count_found(truth: Boxes, found: Boxes, radius_m: float = MATCH_RADIUS_M) -> int:
+def count_found(truth: Boxes, found: Boxes, radius_m: float) -> int:
     """Return how many labels have a box of their class with its centre near, each used once.
 
     Boxes are taken by falling score, each takes the nearest free label within `radius_m`.
@@ -100,67 +117,41 @@ def count_found(truth: Boxes, found: Boxes, radius_m: float = MATCH_RADIUS_M) ->
 
 
 def frame_counts(
-    root: Path, frame: str, runs: list[RunRecord], score: float
+    scenes: Scenes, frame: str, runs: list[RunRecord], score: float
 ) -> dict[str, int | dict[str, dict[str, int]]]:
     """Return the number of labels, and by run the boxes drawn and the labels found."""
-    calibration = read_calib(root, frame)
-    truth = read_truth(root, frame, calibration)
+    truth = scenes.truth(frame)
     by_run = {}
     for run in runs:
-        boxes = read_boxes(prediction_folder(run) / f"{frame}.txt", calibration, True)
-        boxes = boxes.of_score(score)
-        by_run[run.name] = {"boxes": len(boxes.box), "found": count_found(truth, boxes)}
+        boxes = scenes.found(run, frame).of_score(score)
+        found = count_found(truth, boxes, scenes.match_m)
+        by_run[run.name] = {"boxes": len(boxes.box), "found": found}
     return {"labels": len(truth.box), "runs": by_run}
 
 
-def read_frame_points(root: Path, frame: str) -> np.ndarray:
-    """Read a frame's cloud, (N, 4)."""
-    return read_points(root / "training" / "velodyne" / f"{frame}.bin")
-
-
-def draw_frame_bev(
-    root: Path,
-    frame: str,
-    groups: dict[str, RunRecord],
-    score: float,
-    **options: object,
-) -> Figure:
-    """Draw a frame from above with its labels and the boxes of the given runs by group."""
-    from kd3d.viz.bev import draw_bev
-
-    points = read_frame_points(root, frame)
-    boxes, scores = grouped_boxes(root, frame, groups, score)
-    return draw_bev(points, boxes, scores=scores, **options)  # type: ignore[arg-type]
-
-
-def draw_frame_image(
-    root: Path, frame: str, groups: dict[str, RunRecord], score: float, width_px: int
-) -> Figure | None:
-    """Draw the labels and boxes into the camera picture, or return None where there is none."""
-    from PIL import Image
-
-    from kd3d.viz.image import draw_image_boxes
-
-    folder = root / "training" / "image_2"
-    path = next((p for end in ("png", "jpg") if (p := folder / f"{frame}.{end}").is_file()), None)
-    if path is None:
-        return None
-    with Image.open(path) as picture:
-        image = np.asarray(picture.convert("RGB"))
-    boxes, _ = grouped_boxes(root, frame, groups, score)
-    matrix = read_calib(root, frame).lidar_to_image
-    return draw_image_boxes(image, boxes, matrix, width_px=width_px, legend=False)
-
-
 def grouped_boxes(
-    root: Path, frame: str, groups: dict[str, RunRecord], score: float
+    scenes: Scenes, frame: str, groups: dict[str, RunRecord], score: float
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return boxes and scores by group: the labels, then the runs' boxes of enough score."""
-    calibration = read_calib(root, frame)
-    boxes = {GROUND_TRUTH: read_truth(root, frame, calibration).box}
+    boxes = {GROUND_TRUTH: scenes.truth(frame).box}
     scores = {}
     for group, run in groups.items():
-        found = read_boxes(prediction_folder(run) / f"{frame}.txt", calibration, True)
-        found = found.of_score(score)
+        found = scenes.found(run, frame).of_score(score)
         boxes[group], scores[group] = found.box, found.score
     return boxes, scores
+
+
+def _largest_difference(
+    counts: dict[str, Any], runs: list[RunRecord]
+) -> tuple[str | None, tuple[str, str]]:
+    baseline = next((run.name for run in runs if run.role == "baseline"), None)
+    distilled = next((run.name for run in runs if run.role == "distilled"), None)
+    if baseline is None or distilled is None:
+        return None, ("", "")
+
+    def difference(frame: str) -> int:
+        by_run = counts[frame]["runs"]
+        return abs(by_run[distilled]["found"] - by_run[baseline]["found"])
+
+    largest = max(counts, key=difference)  # the first of equals
+    return (largest if difference(largest) else None), (baseline, distilled)

@@ -13,11 +13,22 @@ import kd3d
 from kd3d.errors import UserError
 from kd3d.fileio import write_json, write_text
 from kd3d.report import charts
-from kd3d.report.pictures import SHOWN_FRAMES, choose_frames, draw_frames
-from kd3d.report.record import DIFFICULTIES, SCALARS_FILE, RunRecord, slug
+from kd3d.report.benchmarks import METRICS
+from kd3d.report.benchmarks.kitti import DIFFICULTIES, KITTI, ap
+from kd3d.report.frames import SHOWN_FRAMES, choose_frames
+from kd3d.report.pictures import draw_frames
+from kd3d.report.record import SCALARS_FILE, RunRecord, slug
 from kd3d.report.scalars import Scalars, read_scalars
-from kd3d.report.tables import ap_tables, flatten, order_runs, provenance, summary_rows
-from kd3d.report.verdict import VERDICT_SDS, check_spread, compare
+from kd3d.report.tables import (
+    ap_tables,
+    class_names,
+    distance_tables,
+    flatten,
+    order_runs,
+    provenance,
+    summary_rows,
+)
+from kd3d.report.verdict import VERDICT_SDS, check_spread, compare, one_benchmark
 
 PathLike = str | os.PathLike[str]
 
@@ -34,6 +45,7 @@ def load_runs(runs: Sequence[PathLike | RunRecord]) -> list[RunRecord]:
     twice = [name for name, count in Counter(run.name for run in records).items() if count > 1]
     if twice:
         raise UserError(f"two runs are named {twice[0]!r}", None, "names must differ")
+    one_benchmark(records)
     return order_runs(records)
 
 
@@ -71,14 +83,14 @@ def write_report(
     spread = check_spread(spread)
     missing: list[str] = []
     logs = _read_logs(records, missing)
-    choice = None
+    chosen = None
     if frames:
-        choice = choose_frames(
+        chosen = choose_frames(
             records, missing, score=score_threshold, count=frames, root=data_root
         )
     _note_missing(records, missing)
-    numbers = report_numbers(records, title, spread, logs, choice, missing)
-    html = render(records, numbers, logs, draw_frames(choice, records) if choice else [])
+    numbers = report_numbers(records, title, spread, logs, chosen and chosen[0], missing)
+    html = render(records, numbers, logs, draw_frames(*chosen, records) if chosen else [])
     json_path = out_html.with_suffix(".json")
     write_json(json_path, numbers)
     write_text(out_html, html)
@@ -96,6 +108,7 @@ def report_numbers(
     """Return everything the page shows as numbers, ready for JSON."""
     return {
         "title": title,
+        "benchmark": runs[0].benchmark.name,
         "kd3d": kd3d.__version__,
         "simulated": any(run.data["simulated"] for run in runs),
         "verdict_sds": VERDICT_SDS,
@@ -125,7 +138,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["signed"] = lambda value: f"{value:+.2f}".replace("-", "\u2212")
+    environment.filters["fixed"] = _fixed
+    environment.filters["signed"] = lambda value, digits=2: _fixed(value, digits, "+")
     shared, rest = provenance(runs)
     certificates = [
         {"run": run.name, "rows": flatten(run.teacher)} for run in runs if run.teacher is not None
@@ -136,9 +150,12 @@ def render(
         roles=charts.run_classes(runs),
         slug=slug,
         difficulties=DIFFICULTIES,
-        class_names=list(dict.fromkeys(name for run in runs for name in run.classes)),
+        benchmark=runs[0].benchmark,
+        metrics=METRICS,
+        class_names=class_names(runs),
         pair=_first_pair(runs, numbers),
-        ap_tables=ap_tables(runs),
+        ap=ap,
+        class_tables={"kitti": ap_tables, "nuscenes": distance_tables}[numbers["benchmark"]](runs),
         run_legend=charts.run_legend(runs),
         pr_figures=charts.precision_recall(runs),
         loss_chart=charts.total_loss(runs, logs),
@@ -148,6 +165,10 @@ def render(
         shared=shared,
         rest=rest,
     )
+
+
+def _fixed(value: float, digits: int = 2, sign: str = "") -> str:
+    return f"{value:{sign}.{digits}f}".replace("-", "\u2212")
 
 
 def _first_pair(
@@ -180,7 +201,7 @@ def _note_missing(runs: list[RunRecord], missing: list[str]) -> None:
         if not any(run.role == role for run in runs):
             missing.append(f"no {role} run was given")
     for run in runs:
-        if not run.result.get("curves"):
+        if run.benchmark is KITTI and not run.result.get("curves"):
             missing.append(f"{run.name}: the result holds no precision-recall curves")
         if run.role == "distilled" and run.teacher is None:
             missing.append(f"{run.name}: no teacher certificate is recorded")

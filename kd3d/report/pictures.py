@@ -1,155 +1,112 @@
-"""The frames section of the page: choice of frames, counts and encoded pictures."""
+"""The frames section of the page: each shown frame from above and in its pictures, encoded."""
 
 from __future__ import annotations
 
 import base64
-import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kd3d.console import track
-from kd3d.errors import UserError
-from kd3d.report.frames import (
-    MATCH_RADIUS_M,
-    RULE,
-    RULE_EXTRA,
-    SHOWN_FRAMES,
-    common_frames,
-    data_root,
-    draw_frame_bev,
-    draw_frame_image,
-    evenly_spaced,
-    frame_counts,
-    prediction_folder,
-    read_boxes,
-    read_calib,
-    read_truth,
-)
+from kd3d.data.nuscenes_pictures import turned, turned_boxes
+from kd3d.report.frames import grouped_boxes
 from kd3d.report.record import RunRecord
+from kd3d.report.scenes import Scenes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BEV_WIDTH_IN, BEV_DPI, BEV_COLORS = 4.4, 150, 96
 IMAGE_WIDTH_PX = 1200
 
+Range = tuple[float, float]
 
-def choose_frames(
-    runs: list[RunRecord],
-    missing: list[str],
-    *,
-    score: float,
-    count: int = SHOWN_FRAMES,
-    root: str | os.PathLike[str] | None = None,
-) -> dict[str, Any] | None:
-    """Choose the frames to show and count what was found in every evaluated frame.
+
+class Above:
+    """One frame from above, turned so that ahead is up.
 
     Args:
-        runs: The runs; those without prediction files are left out.
-        missing: Sentences about what is missing are appended here.
-        score: Boxes below this score are not drawn and find nothing.
-        count: Number of evenly spaced frames.
-        root: Data set folder, where the records' own is not right.
-
-    Returns:
-        ``{"rule", "root", "runs", "score", "shown": [id], "frames": {id: counts}}`` or None where
-        predictions or data are missing.
+        scenes: The data set.
+        frame: The frame.
+        runs: Whose boxes the range must show.
+        score: Boxes below this score are left out.
     """
-    drawn = [run for run in runs if any(prediction_folder(run).glob("*.txt"))]
-    for run in runs:
-        if run not in drawn:
-            missing.append(f"{run.name}: no prediction files, so no pictures")
-    frames = common_frames(drawn)
-    folder = data_root(drawn[0], root) if drawn else None
-    if not frames:
-        missing.append("no frame has predictions of the runs: frame pictures left out")
-        return None
-    if folder is None:
-        missing.append(
-            f"data folder {root or drawn[0].data['root']} not found: frame pictures left out"
-        )
-        return None
-    bar = track(frames, "comparing frames") if len(frames) > 500 else frames
-    try:
-        counts = {frame: frame_counts(folder, frame, drawn, score) for frame in bar}
-    except UserError as error:
-        missing.append(f"frame pictures left out: {error}")
-        return None
-    shown = evenly_spaced(frames, count)
-    extra, pair = _largest_difference(counts, drawn)
-    rule = RULE.format(
-        even=len(shown), count=len(frames), score=score, radius=MATCH_RADIUS_M,
-        extra=RULE_EXTRA.format(distilled=pair[1], baseline=pair[0]) if extra else "",
-    )  # fmt: skip
-    return {
-        "rule": rule,
-        "root": str(folder),
-        "runs": [run.name for run in drawn],
-        "score": score,
-        "largest_difference": extra,
-        "shown": shown + ([extra] if extra and extra not in shown else []),
-        "frames": counts,
-    }
+
+    def __init__(self, scenes: Scenes, frame: str, runs: list[RunRecord], score: float) -> None:
+        self.scenes, self.frame, self.score = scenes, frame, score
+        self.angle = scenes.turn_rad(frame)
+        self.points = turned(scenes.points(frame), self.angle)
+        boxes, _ = self.boxes({run.name: run for run in runs})
+        every = np.concatenate(list(boxes.values()))
+        furthest_m = np.abs(every[:, :2]).max(axis=0, initial=0.0)
+        self.x_range_m, self.y_range_m = scenes.reach(furthest_m)
+
+    def boxes(
+        self, groups: dict[str, RunRecord]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return turned boxes, and scores, of the labels and of runs by group."""
+        boxes, scores = grouped_boxes(self.scenes, self.frame, groups, self.score)
+        return {group: turned_boxes(rows, self.angle) for group, rows in boxes.items()}, scores
+
+    def png(self, groups: dict[str, RunRecord]) -> bytes:
+        """Return the picture with the labels and the runs' boxes."""
+        from kd3d.viz.bev import draw_bev
+        from kd3d.viz.style import png_bytes
+
+        boxes, scores = self.boxes(groups)
+        figure = draw_bev(
+            self.points, boxes, scores=scores, x_range_m=self.x_range_m,
+            y_range_m=self.y_range_m, width_in=BEV_WIDTH_IN, dpi=BEV_DPI, letters=not self.angle,
+        )  # fmt: skip
+        return png_bytes(figure, BEV_COLORS)
+
+    def plot(self, axes: Axes, groups: dict[str, RunRecord]) -> list[str]:
+        """Fill axes with the picture and return the groups drawn."""
+        from kd3d.viz.bev import plot_bev
+
+        boxes, scores = self.boxes(groups)
+        plot_bev(
+            axes, self.points, boxes, scores=scores, x_range_m=self.x_range_m,
+            y_range_m=self.y_range_m,
+        )  # fmt: skip
+        return list(boxes)
 
 
-def _largest_difference(
-    counts: dict[str, Any], runs: list[RunRecord]
-) -> tuple[str | None, tuple[str, str]]:
-    baseline = next((run.name for run in runs if run.role == "baseline"), None)
-    distilled = next((run.name for run in runs if run.role == "distilled"), None)
-    if baseline is None or distilled is None:
-        return None, ("", "")
-
-    def difference(frame: str) -> int:
-        by_run = counts[frame]["runs"]
-        return abs(by_run[distilled]["found"] - by_run[baseline]["found"])
-
-    largest = max(counts, key=difference)  # the first of equals
-    return (largest if difference(largest) else None), (baseline, distilled)
+def draw_image(
+    scenes: Scenes, frame: str, groups: dict[str, RunRecord], score: float, width_px: int
+) -> np.ndarray | None:
+    """Return the camera picture(s) with the labels and the runs' boxes, or None without any."""
+    boxes, _ = grouped_boxes(scenes, frame, groups, score)
+    return scenes.image(frame, boxes, width_px)
 
 
-def picture_range(
-    root: Path, frame: str, runs: list[RunRecord], score: float
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the x and y range in metres that shows every box of a frame."""
-    calibration = read_calib(root, frame)
-    boxes = [read_truth(root, frame, calibration).box]
-    for run in runs:
-        found = read_boxes(prediction_folder(run) / f"{frame}.txt", calibration, True)
-        boxes.append(found.of_score(score).box)
-    reach = np.abs(np.concatenate(boxes)[:, :2]).max(axis=0, initial=0.0) + 3.0
-    x, y = np.clip(np.ceil(reach / 5.0) * 5.0, [30.0, 15.0], [80.0, 40.0])
-    return (0.0, float(x)), (-float(y), float(y))
-
-
-def draw_frames(choice: dict[str, Any], runs: list[RunRecord]) -> list[dict[str, Any]]:
+def draw_frames(
+    choice: dict[str, Any], scenes: Scenes, runs: list[RunRecord]
+) -> list[dict[str, Any]]:
     """Return the shown frames with a BEV PNG and an image JPEG for each run, as data URIs."""
-    from kd3d.viz.style import jpeg_bytes, png_bytes
+    from kd3d.viz.style import jpeg_bytes
 
     drawn = [run for run in runs if run.name in choice["runs"]]
-    root, score = Path(choice["root"]), choice["score"]
+    score = choice["score"]
     frames = []
     for frame in track(choice["shown"], "drawing frames"):
-        x_range_m, y_range_m = picture_range(root, frame, drawn, score)
+        above = Above(scenes, frame, drawn, score)
         panels = []
         for run in drawn:
             groups = {run.role: run}
-            bev = draw_frame_bev(
-                root, frame, groups, score, x_range_m=x_range_m, y_range_m=y_range_m,
-                width_in=BEV_WIDTH_IN, dpi=BEV_DPI,
-            )  # fmt: skip
-            photo = draw_frame_image(root, frame, groups, score, IMAGE_WIDTH_PX)
+            photo = draw_image(scenes, frame, groups, score, IMAGE_WIDTH_PX)
             panels.append(
                 {
                     "run": run.name,
                     "role": run.role,
                     "counts": choice["frames"][frame]["runs"][run.name],
-                    "bev": data_uri("png", png_bytes(bev, BEV_COLORS)),
-                    "image": data_uri("jpeg", jpeg_bytes(photo)) if photo else None,
+                    "bev": data_uri("png", above.png(groups)),
+                    "image": None if photo is None else data_uri("jpeg", jpeg_bytes(photo)),
                 }
             )
         frames.append(
             {
-                "id": frame,
+                "id": scenes.called(frame),
                 "labels": choice["frames"][frame]["labels"],
                 "largest": frame == choice["largest_difference"],
                 "panels": panels,

@@ -11,14 +11,13 @@ from typing import Any
 
 from kd3d.errors import UserError, did_you_mean
 from kd3d.fileio import read_json, write_json
+from kd3d.report.benchmarks import Benchmark, benchmark_of
+from kd3d.report.benchmarks.values import is_number
 
 ROLES = ("teacher", "baseline", "distilled")
-DIFFICULTIES = ("easy", "moderate", "hard")
-OVERLAPS = ("strict", "loose")
 RECORD_FILE = "record.json"
 PREDICTIONS = "predictions"
 SCALARS_FILE = "scalars.json"
-NOT_CLASSES = ("notes", "curves")
 
 
 @dataclass
@@ -28,9 +27,8 @@ class RunRecord:
     Attributes:
         name: Short unique name, e.g. ``"student-fitnets"``.
         role: ``"teacher"``, ``"baseline"`` (student without distillation) or ``"distilled"``.
-        result: KITTI evaluation: ``{"Car": {"3D": {"AP40": {"strict": [easy, moderate, hard],
-            "loose": [...]}, "AP11": {...}}, "BEV": ..., "2D": ..., "AOS": ...}, ...,
-            "notes": [str], "curves": {...}}``; AP in percent, notes and curves optional.
+        result: That of `kd3d.evaluation.kitti_ap.evaluate_kitti` or of
+            `kd3d.evaluation.nuscenes_score.evaluate_nuscenes`; notes and curves optional.
         data: ``{"root": str, "simulated": bool, "split": str}`` and whatever else tells one data
             set from another (frames, train_split, manifest seed); equal in fair comparisons.
         seed: Seed of initialisation and data order.
@@ -93,23 +91,14 @@ class RunRecord:
         _validate(self)
 
     @property
+    def benchmark(self) -> Benchmark:
+        """The benchmark that the result is from."""
+        return benchmark_of(self.result)
+
+    @property
     def classes(self) -> list[str]:
         """The evaluated classes in the result's order."""
-        return [key for key in self.result if key not in NOT_CLASSES]
-
-    def ap(
-        self, name: str, metric: str = "3D", difficulty: str = "moderate",
-        overlap: str = "strict", kind: str = "AP40",
-    ) -> float | None:  # fmt: skip
-        """Return an AP in percent, or None where the result lacks it."""
-        values = self.result.get(name, {}).get(metric, {}).get(kind, {}).get(overlap)
-        return None if values is None else values[DIFFICULTIES.index(difficulty)]
-
-    def mean_ap(self, metric: str = "3D", difficulty: str = "moderate") -> float | None:
-        """Return the mean strict AP40 over the classes, or None where one lacks it."""
-        values = [self.ap(name, metric, difficulty) for name in self.classes]
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(values) else None
+        return self.benchmark.classes(self.result)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the folder."""
@@ -208,43 +197,11 @@ def _validate(record: RunRecord) -> None:
         for key, value in (getattr(record, group) or {}).items():
             if not is_number(value):
                 raise UserError(f"{group}.{key} is {value!r}, wanted a number")
-    _validate_result(record)
-    _refuse_not_finite(record.to_dict(), "")
-
-
-def _validate_result(record: RunRecord) -> None:
-    if not record.classes:
-        raise UserError("result holds no class")
     notes = record.result.get("notes", [])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise UserError("result.notes is not a list of texts")
-    for name in record.classes:
-        for metric, kinds in _object(record.result[name], f"result.{name}").items():
-            where = f"result.{name}.{metric}"
-            for kind, sets in _object(kinds, where).items():
-                for overlap, values in _object(sets, f"{where}.{kind}").items():
-                    _validate_aps(values, f"{where}.{kind}.{overlap}")
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(
-            f"{where} is no object; AP is at class, metric, AP40 or AP11, strict or loose"
-        )
-    return value
-
-
-def _validate_aps(values: Any, where: str) -> None:
-    good = isinstance(values, list) and len(values) == len(DIFFICULTIES)
-    if not good or not all(is_number(v) and 0 <= v <= 100.001 for v in values):
-        raise UserError(
-            f"{where} is {values!r}, wanted three APs (easy, moderate, hard) from 0 to 100"
-        )
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a finite number."""
-    return isinstance(value, _NUMBER) and not isinstance(value, bool) and math.isfinite(value)
+    record.benchmark.validate(record.result)
+    _refuse_not_finite(record.to_dict(), "")
 
 
 def _refuse_not_finite(value: Any, where: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd3d.errors import UserError
-from kd3d.report.frames import GROUND_TRUTH, draw_frame_image, grouped_boxes, read_frame_points
+from kd3d.report.frames import choose_frames
 from kd3d.report.page import load_runs
-from kd3d.report.pictures import choose_frames, picture_range
+from kd3d.report.pictures import Above, draw_image
 from kd3d.report.record import RunRecord
+from kd3d.report.scenes import Scenes
+from kd3d.report.scenes.scenes import GROUND_TRUTH
+from kd3d.report.tables import class_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +32,7 @@ def write_summary_png(
     data_root: str | os.PathLike[str] | None = None,
     score_threshold: float = 0.3,
 ) -> None:
-    """Draw one frame from above and in the camera, and bars of the 3D AP by class.
+    """Draw one frame from above and in the camera(s), and bars of the AP by class.
 
     Args:
         runs: Run folders or records; the first of each role is shown.
@@ -47,13 +49,14 @@ def write_summary_png(
 
     records = _first_of_role(load_runs(runs))
     missing: list[str] = []
-    choice = choose_frames(records, missing, score=score_threshold, root=data_root)
-    if choice is None:
+    chosen = choose_frames(records, missing, score=score_threshold, root=data_root)
+    if chosen is None:
         raise UserError(f"no picture to draw: {'; '.join(missing)}", path)
+    choice, scenes = chosen
     frame = frame or choice["largest_difference"] or choice["shown"][0]
     if frame not in choice["frames"]:
         raise UserError("this frame was not evaluated by all runs", frame)
-    save_png(_draw(records, Path(choice["root"]), frame, score_threshold), path)
+    save_png(_draw(records, scenes, frame, score_threshold), path)
 
 
 def _first_of_role(runs: list[RunRecord]) -> list[RunRecord]:
@@ -63,31 +66,31 @@ def _first_of_role(runs: list[RunRecord]) -> list[RunRecord]:
     return list(first.values())
 
 
-def _draw(runs: list[RunRecord], root: Path, frame: str, score: float) -> Figure:
-    from kd3d.viz.bev import plot_bev
+def _draw(runs: list[RunRecord], scenes: Scenes, frame: str, score: float) -> Figure:
     from kd3d.viz.style import TEXT, new_figure
 
-    boxes, scores = grouped_boxes(root, frame, {run.role: run for run in runs}, score)
-    x_range_m, y_range_m = picture_range(root, frame, runs, score)
-    ratio = (y_range_m[1] - y_range_m[0]) / (x_range_m[1] - x_range_m[0])
+    above = Above(scenes, frame, runs, score)
+    (rear, front), (right, left) = above.x_range_m, above.y_range_m
+    ratio = (left - right) / (front - rear)
     bev_width_in = BEV_HEIGHT_IN * ratio
     right_in = LEFT_IN + bev_width_in + GAP_IN
     figure = new_figure(right_in + RIGHT_IN + EDGE_IN, HEIGHT_IN, DPI)
     axes = _axes_in(figure, LEFT_IN, BOTTOM_IN, bev_width_in, BEV_HEIGHT_IN)
-    points = read_frame_points(root, frame)
-    plot_bev(axes, points, boxes, scores=scores, x_range_m=x_range_m, y_range_m=y_range_m)
+    groups = above.plot(axes, {run.role: run for run in runs})
     simulated = any(run.data["simulated"] for run in runs)
-    _title(figure, LEFT_IN, f"Frame {frame}" + (" (simulated)" if simulated else ""))
+    _title(figure, LEFT_IN, f"Frame {scenes.called(frame)}" + (" (simulated)" if simulated else ""))
     seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
-    heading = f"3D AP40, moderate, strict{', simulated data' if simulated else ''}, seed {seeds}"
+    benchmark = runs[0].benchmark
+    what = ", ".join(filter(None, (benchmark.title, benchmark.class_score[0], benchmark.detail)))
+    heading = f"{what}{', simulated data' if simulated else ''}, seed {seeds}"
     _title(figure, right_in, heading)
     handles, _ = axes.get_legend_handles_labels()
     figure.legend(
-        handles, list(boxes), loc="upper left", borderaxespad=0, frameon=False, fontsize=9, ncols=4,
+        handles, groups, loc="upper left", borderaxespad=0, frameon=False, fontsize=9, ncols=4,
         bbox_to_anchor=(right_in / figure.get_figwidth(), 1 - 0.45 / HEIGHT_IN),
         labelcolor=TEXT, handlelength=1.6, columnspacing=1.2,
     )  # fmt: skip
-    photo_in = _draw_photo(figure, right_in, runs[-1], root, frame, score)
+    photo_in = _draw_photo(figure, right_in, runs[-1], scenes, frame, score)
     bars_in = BOTTOM_IN + photo_in
     _bars(
         _axes_in(figure, right_in + 0.8, bars_in, RIGHT_IN - 0.8, HEIGHT_IN - 0.8 - bars_in), runs
@@ -96,15 +99,14 @@ def _draw(runs: list[RunRecord], root: Path, frame: str, score: float) -> Figure
 
 
 def _draw_photo(
-    figure: Figure, left_in: float, run: RunRecord, root: Path, frame: str, score: float
+    figure: Figure, left_in: float, run: RunRecord, scenes: Scenes, frame: str, score: float
 ) -> float:
     """Draw the camera picture at the bottom and return the height it takes, in inches."""
-    from kd3d.viz.style import TEXT, pixels
+    from kd3d.viz.style import TEXT
 
-    drawn = draw_frame_image(root, frame, {run.role: run}, score, width_px=round(RIGHT_IN * DPI))
-    if drawn is None:
+    photo = draw_image(scenes, frame, {run.role: run}, score, width_px=round(RIGHT_IN * DPI))
+    if photo is None:
         return 0.0
-    photo = pixels(drawn)
     height_in = RIGHT_IN * photo.shape[0] / photo.shape[1]
     axes = _axes_in(figure, left_in, 0.2, RIGHT_IN, height_in)
     axes.imshow(photo, interpolation="nearest", aspect="auto")
@@ -138,11 +140,11 @@ def _bars(axes: Axes, runs: list[RunRecord]) -> None:
     from kd3d.viz.style import BACKGROUND, GRID, TEXT, group_styles
 
     styles = group_styles([run.role for run in runs])
-    names = list(dict.fromkeys(name for run in runs for name in run.classes))
+    names, (_, score_of) = class_names(runs), runs[0].benchmark.class_score
     step = len(runs) + 0.8
     for row, run in enumerate(runs):
         places = [i * step + row for i in range(len(names))]
-        values = [run.ap(name) for name in names]
+        values = [score_of(run.result, name) for name in names]
         axes.barh(places, [v or 0.0 for v in values], height=0.8, color=styles[run.role].color)
         for place, value in zip(places, values):
             text = "not measured" if value is None else f"{value:.1f}"

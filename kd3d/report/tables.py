@@ -6,8 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kd3d.report.record import DIFFICULTIES, OVERLAPS, ROLES, RunRecord
-from kd3d.report.verdict import METRICS
+from kd3d.data.nuscenes_tables import ERRORS
+from kd3d.report.benchmarks import Metric
+from kd3d.report.benchmarks.kitti import DIFFICULTIES, OVERLAPS, ap
+from kd3d.report.benchmarks.nuscenes import DISTANCES, class_ap
+from kd3d.report.record import ROLES, RunRecord
 
 NOT_MEASURED = "not measured"
 AP_METRICS = ("3D", "BEV", "2D", "AOS")
@@ -26,10 +29,13 @@ def summary_rows(runs: list[RunRecord]) -> list[dict[str, Any]]:
     `best` (the best of the students).
     """
     teacher = next((run for run in runs if run.role == "teacher"), None)
-    rows = [_ap_row(label, value_of, runs, teacher) for label, value_of in METRICS.values()]
-    names = dict.fromkeys(name for run in runs for name in run.classes if name != "Car")
-    for name in names:
-        rows.append(_ap_row(f"{name} 3D AP", partial(RunRecord.ap, name=name), runs, teacher))
+    rows = [_score_row(metric, runs, teacher) for metric in runs[0].benchmark.metrics]
+    said, read = runs[0].benchmark.class_score
+    known = {row["label"] for row in rows}
+    for name in class_names(runs):
+        metric = Metric(name, f"{name} {said}", partial(_of_class, read, name))
+        if metric.label not in known:
+            rows.append(_score_row(metric, runs, teacher))
     costs: list[tuple[str, Callable[[RunRecord], Any], Callable[[Any], str]]] = [
         ("Parameters", lambda r: r.params, _count),
         ("MACs a frame", lambda r: r.macs, _count),
@@ -49,25 +55,30 @@ def summary_rows(runs: list[RunRecord]) -> list[dict[str, Any]]:
     return rows
 
 
-def _ap_row(
-    label: str,
-    value_of: Callable[[RunRecord], float | None],
-    runs: list[RunRecord],
-    teacher: RunRecord | None,
-) -> dict[str, Any]:
-    top = value_of(teacher) if teacher else None
-    values = [value_of(run) for run in runs]
+def class_names(runs: list[RunRecord]) -> list[str]:
+    """Return the classes of all runs, each once, in their order."""
+    return list(dict.fromkeys(name for run in runs for name in run.classes))
+
+
+def _of_class(read: Any, name: str, result: dict[str, Any]) -> float | None:
+    return read(result, name)
+
+
+def _score_row(metric: Metric, runs: list[RunRecord], teacher: RunRecord | None) -> dict[str, Any]:
+    top = metric.read(teacher.result) if teacher else None
+    values = [metric.read(run.result) for run in runs]
     students = [v for run, v in zip(runs, values) if run.role != "teacher" and v is not None]
     cells = []
     for run, value in zip(runs, values):
-        cell = _cell(value, lambda v: f"{v:.2f}")
-        if value is not None and top and run is not teacher:
+        cell = _cell(value, metric.show)
+        if value is not None and top and metric.higher and run is not teacher:
             cell["note"] = f"{100 * value / top:.0f} % kept"
             cell["retention"] = value / top
         student = run.role != "teacher" and len(students) > 1
-        cell["best"] = student and value == max(students) and min(students) < max(students)
+        best = (max if metric.higher else min)(students, default=None)
+        cell["best"] = student and value == best and min(students) < max(students)
         cells.append(cell)
-    return {"label": label, "group": "ap", "cells": cells}
+    return {"label": metric.label, "group": "ap", "digits": metric.digits, "cells": cells}
 
 
 def _cost_row(
@@ -106,18 +117,16 @@ def _cell(value: Any, show: Callable[[Any], str]) -> dict[str, Any]:
 
 
 def ap_tables(runs: list[RunRecord]) -> list[dict[str, Any]]:
-    """Return one table a class: rows metric x average x overlap, three APs a run."""
-    names: list[str] = []
-    for run in runs:
-        names += [name for name in run.classes if name not in names]
+    """Return a KITTI result's table a class: rows metric x average x overlap, three APs a run."""
     tables = []
-    for name in names:
+    for name in class_names(runs):
         rows = []
         for kind in KINDS:
             for metric in AP_METRICS:
                 for overlap in OVERLAPS:
+                    read = partial(ap, name=name, metric=metric, overlap=overlap, kind=kind)
                     cells = [
-                        [run.ap(name, metric, level, overlap, kind) for level in DIFFICULTIES]
+                        [read(run.result, difficulty=level) for level in DIFFICULTIES]
                         for run in runs
                     ]
                     if any(value is not None for cell in cells for value in cell):
@@ -126,6 +135,26 @@ def ap_tables(runs: list[RunRecord]) -> list[dict[str, Any]]:
                         )
         tables.append({"name": name, "rows": rows})
     return tables
+
+
+def distance_tables(runs: list[RunRecord]) -> list[dict[str, Any]]:
+    """Return a nuScenes result's table a class: AP by centre distance, then the errors."""
+    tables = []
+    for name in class_names(runs):
+        rows = [
+            (f"AP at {distance} m", 2, [class_ap(run.result, name, distance) for run in runs])
+            for distance in DISTANCES
+        ]
+        rows += [
+            (short, 3, [_class_error(run, name, key) for run in runs])
+            for key, short in ERRORS.items()
+        ]
+        tables.append({"name": name, "rows": [row for row in rows if set(row[2]) != {None}]})
+    return tables
+
+
+def _class_error(run: RunRecord, name: str, key: str) -> float | None:
+    return run.result.get("label_tp_errors", {}).get(name, {}).get(key)
 
 
 def provenance(runs: list[RunRecord]) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from kd3d.errors import UserError, did_you_mean
-from kd3d.report.record import RunRecord, is_number
+from kd3d.report.benchmarks import METRICS, Metric
+from kd3d.report.benchmarks.values import is_number
+from kd3d.report.record import RunRecord
 
-METRICS: dict[str, tuple[str, Callable[[RunRecord], float | None]]] = {
-    "car_3d_moderate": ("Car 3D AP", lambda run: run.ap("Car", "3D")),
-    "car_bev_moderate": ("Car BEV AP", lambda run: run.ap("Car", "BEV")),
-    "car_3d_loose_moderate": (
-        "Car 3D AP, loose overlap",
-        lambda run: run.ap("Car", "3D", overlap="loose"),
-    ),
-    "mean_3d_moderate": ("Mean 3D AP over classes", lambda run: run.mean_ap("3D")),
-    "mean_bev_moderate": ("Mean BEV AP over classes", lambda run: run.mean_ap("BEV")),
-}
-PRIMARY = "car_3d_moderate"
 # A single seed's gain is called a gain only beyond this many standard deviations of the seeds.
 VERDICT_SDS = 2.0
-MINUS = "\u2212"
 MUST_BE_EQUAL = ("iterations", "batch_size", "seed", "data", "supervision", "params")
 
 
@@ -30,7 +19,7 @@ def check_spread(spread: Any) -> dict[str, dict[str, Any]]:
 
     Args:
         spread: Metric key to ``{"sd": float, "n": int, "source": str}``: the standard deviation
-            over `n` seeds **of the gain** (distilled minus baseline of the same seed), in AP.
+            over `n` seeds **of the gain** (distilled minus baseline of the same seed).
 
     Raises:
         UserError: An unknown metric, or a value of another form.
@@ -56,9 +45,13 @@ def compare(
 
     Returns:
         One dict a distilled run: the names of the runs, `unfair` (list of sentences), `metrics`
-        (values, gain, verdict and reason a metric) and `verdict`, that of the primary metric:
-        "gain", "no evidence", "loss" or "not comparable", with its `headline`.
+        (values, gain, verdict and reason a metric) and `verdict`, that of the benchmark's primary
+        metric: "gain", "no evidence", "loss" or "not comparable", with its `headline`.
+
+    Raises:
+        UserError: The runs are of several benchmarks.
     """
+    one_benchmark(runs)
     spread = check_spread(spread)
     baselines = [run for run in runs if run.role == "baseline"]
     teacher = next((run for run in runs if run.role == "teacher"), None)
@@ -69,7 +62,8 @@ def compare(
         baseline = next((b for b in baselines if b.seed == run.seed), baselines[0])
         unfair = unfairness(baseline, run)
         metrics = [
-            _judge(key, baseline, run, teacher, spread.get(key), bool(unfair)) for key in METRICS
+            _judge(metric, baseline, run, teacher, spread.get(metric.key), bool(unfair))
+            for metric in run.benchmark.metrics
         ]
         comparisons.append(
             {
@@ -79,27 +73,36 @@ def compare(
                 "seed": run.seed,
                 "unfair": unfair,
                 "metrics": metrics,
-                "verdict": metrics[list(METRICS).index(PRIMARY)]["verdict"],
-                "headline": headline(metrics[list(METRICS).index(PRIMARY)]),
+                "verdict": metrics[0]["verdict"],
+                "headline": headline(metrics[0], run.benchmark.detail),
             }
         )
     return comparisons
 
 
-def headline(metric: dict[str, Any]) -> str:
-    """Return the verdict of one metric as a sentence."""
-    gain = metric["gain"]
-    what = metric["label"][0].lower() + metric["label"][1:] + " (moderate)"
+def one_benchmark(runs: list[RunRecord]) -> None:
+    """Refuse runs of several benchmarks side by side."""
+    found = {run.benchmark.title: run.name for run in runs}
+    if len(found) > 1:
+        said = ", ".join(f"{name} on {title}" for title, name in found.items())
+        raise UserError(f"runs of several benchmarks: {said}", None, "report them one by one")
+
+
+def headline(metric: dict[str, Any], detail: str = "") -> str:
+    """Return the verdict of one metric as a sentence; `detail` stands behind its label."""
     if metric["verdict"] == "not comparable":
         return f"No verdict: {metric['reason']}"
-    size = f"{'+' if gain >= 0 else MINUS}{abs(gain):.2f}"
+    shown, label = METRICS[metric["key"]], metric["label"]
+    what = label[0].lower() + label[1:] if label[1:2].islower() else label
+    what += f" ({detail})" if detail else ""
+    size = shown.show(metric["gain"], signed=True)
     if metric["verdict"] == "gain":
         return f"A gain: {size} {what} over the same-budget baseline"
     if metric["verdict"] == "loss":
         return f"A loss: {size} {what} against the same-budget baseline"
     if metric["threshold"] is None:
         return f"No evidence yet: {size} {what}, from one seed and without a stated spread"
-    bar = f"\u00b1{metric['threshold']:.2f}"
+    bar = f"\u00b1{shown.show(metric['threshold'])}"
     return f"No evidence of a gain: {size} {what} lies within the seeds\u2019 noise of {bar}"
 
 
@@ -123,27 +126,27 @@ def unfairness(baseline: RunRecord, distilled: RunRecord) -> list[str]:
 
 
 def _judge(
-    key: str,
+    metric: Metric,
     baseline: RunRecord,
     distilled: RunRecord,
     teacher: RunRecord | None,
     spread: dict[str, Any] | None,
     unfair: bool,
 ) -> dict[str, Any]:
-    label, value_of = METRICS[key]
-    before, after = value_of(baseline), value_of(distilled)
-    top = value_of(teacher) if teacher else None
+    before, after = metric.read(baseline.result), metric.read(distilled.result)
+    top = metric.read(teacher.result) if teacher else None
     gain = None if before is None or after is None else after - before
-    verdict, reason = _verdict(gain, spread, unfair)
+    verdict, reason = _verdict(metric, gain, spread, unfair)
+    kept = top if metric.higher else None  # a share of an error means nothing
     return {
-        "key": key,
-        "label": label,
+        "key": metric.key,
+        "label": metric.label,
         "teacher": top,
         "baseline": before,
         "distilled": after,
         "gain": gain,
-        "retention_baseline": before / top if top and before is not None else None,
-        "retention_distilled": after / top if top and after is not None else None,
+        "retention_baseline": before / kept if kept and before is not None else None,
+        "retention_distilled": after / kept if kept and after is not None else None,
         "spread": spread,
         "threshold": None if spread is None else VERDICT_SDS * spread["sd"],
         "verdict": verdict,
@@ -151,7 +154,9 @@ def _judge(
     }
 
 
-def _verdict(gain: float | None, spread: dict[str, Any] | None, unfair: bool) -> tuple[str, str]:
+def _verdict(
+    metric: Metric, gain: float | None, spread: dict[str, Any] | None, unfair: bool
+) -> tuple[str, str]:
     if gain is None:
         return "not comparable", "one of the runs lacks this metric"
     if unfair:
@@ -159,7 +164,8 @@ def _verdict(gain: float | None, spread: dict[str, Any] | None, unfair: bool) ->
     if spread is None:
         return "no evidence", "one seed, and no seed-to-seed spread is stated for this metric"
     threshold = VERDICT_SDS * spread["sd"]
-    bar = f"\u00b1{threshold:.2f} ({VERDICT_SDS:g} SD of the gain over {spread['n']} seeds)"
+    shown = metric.show(threshold)
+    bar = f"\u00b1{shown} ({VERDICT_SDS:g} SD of the gain over {spread['n']} seeds)"
     if abs(gain) <= threshold:
         return "no evidence", f"within {bar}"
-    return ("gain" if gain > 0 else "loss"), f"beyond {bar}"
+    return ("gain" if (gain > 0) == metric.higher else "loss"), f"beyond {bar}"

@@ -10,10 +10,11 @@ from typing import Any
 
 from kd3d.console import say
 from kd3d.engine import provenance
+from kd3d.engine.experiment import benchmark_of_config
 from kd3d.errors import UserError, did_you_mean
 from kd3d.fileio import write_json
+from kd3d.report.benchmarks import BENCHMARKS
 from kd3d.report.record import RunRecord
-from kd3d.report.verdict import METRICS
 from kd3d.sweep.board import Board
 from kd3d.sweep.budget import epochs_of
 from kd3d.sweep.plan import Sweep, read_sweep
@@ -52,6 +53,7 @@ class SweepJob:
         if self.sweep.teacher is not None:
             RunRecord.load(self.sweep.teacher)
         prepared = _prepare_all(self.sweep)
+        _check_metric(self.sweep, prepared)
         self.baseline = _baseline(self.sweep, prepared)
         self.runs = expand(self.sweep, self.baseline)
         self.schedule = Schedule(self.sweep, self.baseline, self.runs, prepared, self.command)
@@ -178,6 +180,19 @@ def _prepare_all(sweep: Sweep) -> dict[str, Prepared]:
     return prepared
 
 
+def _check_metric(sweep: Sweep, prepared: dict[str, Prepared]) -> None:
+    """Refuse a metric that the runs' evaluator does not give."""
+    if sweep.metric is None or not prepared:
+        return
+    benchmark = benchmark_of_config(next(iter(prepared.values())).config)
+    keys = [metric.key for metric in benchmark.metrics]
+    if sweep.metric not in keys:
+        raise UserError(
+            f"{sweep.metric!r} is no metric of {benchmark.title}", f"{sweep.file}, metric",
+            f"one of {', '.join(keys)}",
+        )  # fmt: skip
+
+
 def _baseline(sweep: Sweep, prepared: dict[str, Prepared]) -> str | None:
     """Return the arm that all others are compared with.
 
@@ -211,11 +226,12 @@ def seed_spread(
     Several arms are pooled (root of the mean variance); None without two pairs.
     """
     table: dict[str, dict[str, Any]] = {}
-    for key in METRICS:
+    for metric in BENCHMARKS[numbers["benchmark"]].metrics:
+        key = metric.key
         gains = [
-            row["ap"][key]
+            row["scores"][key]
             for row in numbers["gains"]
-            if row["student"] == student and row["over"] == baseline and row["ap"][key]
+            if row["student"] == student and row["over"] == baseline and row["scores"][key]
         ]
         gains = [gain for gain in gains if gain["sd"] is not None]
         if not gains:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kd3d.errors import did_you_mean
+from kd3d.report.benchmarks import METRICS
 from kd3d.report.record import ROLES
-from kd3d.report.verdict import METRICS, PRIMARY
 from kd3d.sweep.yaml_file import Section, read_yaml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -69,7 +69,8 @@ class Sweep:
         options: Config key -> value for all arms.
         baseline: The arm all others are compared with; None: the first baseline.
         teacher: Run folder of the teacher, for the report and for budgets.
-        metric: Key of `kd3d.report.verdict.METRICS` that the table is about.
+        metric: Key of `kd3d.report.benchmarks.METRICS` that the table is about; None: the
+            benchmark's primary one.
     """
 
     file: Path
@@ -81,7 +82,7 @@ class Sweep:
     options: dict[str, Any]
     baseline: str | None
     teacher: Path | None
-    metric: str
+    metric: str | None
 
 
 def read_sweep(
@@ -114,8 +115,8 @@ def read_sweep(
     baseline = top.take("baseline", str, None)
     if baseline is not None and (baseline not in arms or arms[baseline].budget):
         raise top.error(f"no arm {baseline!r}", "baseline", did_you_mean(baseline, arms))
-    metric = top.take("metric", str, PRIMARY)
-    if metric not in METRICS:
+    metric = top.take("metric", str, None)
+    if metric is not None and metric not in METRICS:
         raise top.error(f"unknown metric {metric!r}", "metric", did_you_mean(metric, METRICS))
     teacher = top.take("teacher", str, None)
     if teacher is None and any(arm.budget and arm.budget.teacher for arm in arms.values()):

@@ -11,14 +11,15 @@ from rich.table import Table
 from scipy.special import stdtrit
 
 from kd3d.engine import provenance
+from kd3d.report.benchmarks import BENCHMARKS, METRICS, Benchmark, Metric
 from kd3d.report.record import RunRecord
 from kd3d.report.tables import duration
-from kd3d.report.verdict import METRICS, unfairness
+from kd3d.report.verdict import unfairness
 from kd3d.sweep.plan import Sweep
 from kd3d.sweep.runs import BLOCKED, DONE, FAILED, LOG_FILE, Run, run_name
 
 CONFIDENCE = 0.95
-PLUS_MINUS, MINUS = "\u00b1", "\u2212"
+PLUS_MINUS = "\u00b1"
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -53,11 +54,12 @@ def arm_rows(sweep: Sweep, records: dict[str, RunRecord]) -> list[dict[str, Any]
                 "seeds": [run.seed for run in of],
                 "params": of[0].params,
                 "iterations": sorted({run.iterations for run in of}),
-                "ap": {},
+                "scores": {},
             }
-            for key, (_, value_of) in METRICS.items():
-                values = [value for value in map(value_of, of) if value is not None]
-                row["ap"][key] = spread(values) if values else None
+            for metric in of[0].benchmark.metrics:
+                values = [metric.read(run.result) for run in of]
+                known = [value for value in values if value is not None]
+                row["scores"][metric.key] = spread(known) if known else None
             row["train_s"] = spread([run.wall_time_s["train"] for run in of])
             steps = [run.step_time_s for run in of if run.step_time_s]
             row["step_time_s"] = spread(steps) if steps else None
@@ -92,15 +94,15 @@ def _gain(
     pairs = [(records[a], records[b]) for a, b in names if a in records and b in records]
     if not pairs:
         return None
-    row: dict[str, Any] = {"arm": arm, "over": over, "student": student, "ap": {}}
+    row: dict[str, Any] = {"arm": arm, "over": over, "student": student, "scores": {}}
     timed = sweep.arms[over].budget is not None
     longer = sweep.arms[arm].budget is not None
     row["equal"] = "training time" if timed else "data" if longer else "iterations"
     row["unfair"] = sorted({s for a, b in pairs for s in _unfair(a, b, timed or longer)})
-    for key, (_, value_of) in METRICS.items():
-        both = [(value_of(a), value_of(b)) for a, b in pairs]
+    for metric in pairs[0][0].benchmark.metrics:
+        both = [(metric.read(a.result), metric.read(b.result)) for a, b in pairs]
         gains = [after - before for after, before in both if None not in (after, before)]  # type: ignore[operator]
-        row["ap"][key] = spread(gains) if gains else None
+        row["scores"][metric.key] = spread(gains) if gains else None
     return row
 
 
@@ -110,14 +112,20 @@ def _unfair(run: RunRecord, baseline: RunRecord, iterations_differ: bool) -> lis
     return [s for s in sentences if not (iterations_differ and s.startswith("iterations:"))]
 
 
-def verdict(gain: dict[str, Any], unfair: list[str]) -> str:
-    """Return ``gain``, ``loss``, ``no evidence`` or ``not comparable`` for a spread of gains."""
+def verdict(gain: dict[str, Any], unfair: list[str], higher: bool = True) -> str:
+    """Return ``gain``, ``loss``, ``no evidence`` or ``not comparable`` for a spread of gains.
+
+    Args:
+        gain: See `spread`.
+        unfair: What is unequal and should not be.
+        higher: Whether more is better.
+    """
     if unfair:
         return "not comparable"
     interval = gain["ci95"]
     if interval is None or interval[0] <= 0 <= interval[1]:
         return "no evidence"
-    return "gain" if interval[0] > 0 else "loss"
+    return "gain" if (interval[0] > 0) == higher else "loss"
 
 
 def sweep_json(
@@ -140,7 +148,7 @@ def sweep_json(
             entry.update(log=str(run.folder / LOG_FILE))
         if run.state == DONE:
             record = records[run.name]
-            entry["ap"] = {key: value_of(record) for key, (_, value_of) in METRICS.items()}
+            entry["scores"] = {m.key: m.read(record.result) for m in record.benchmark.metrics}
             entry.update(
                 iterations=record.iterations, train_s=record.wall_time_s["train"],
                 step_time_s=record.step_time_s, budget_note=record.budget_note,
@@ -150,12 +158,16 @@ def sweep_json(
     gains = gain_rows(sweep, baseline, records)
     for row in gains:
         row["verdict"] = {
-            key: verdict(gain, row["unfair"]) for key, gain in row["ap"].items() if gain
+            key: verdict(gain, row["unfair"], METRICS[key].higher)
+            for key, gain in row["scores"].items()
+            if gain
         }
+    benchmark = _benchmark(records)
     return {
         "file": str(sweep.file),
         "command": command,
-        "metric": sweep.metric,
+        "benchmark": benchmark.name,
+        "metric": sweep.metric or benchmark.primary.key,
         "baseline": baseline,
         "seeds": list(sweep.seeds),
         "arms": arm_rows(sweep, records),
@@ -166,26 +178,33 @@ def sweep_json(
     }
 
 
+def _benchmark(records: dict[str, RunRecord]) -> Benchmark:
+    """Return the benchmark of the runs; KITTI where none is done."""
+    return next((record.benchmark for record in records.values()), BENCHMARKS["kitti"])
+
+
 def tables(numbers: dict[str, Any]) -> Group:
     """Return the tables that end a sweep."""
-    label = METRICS[numbers["metric"]][0]
+    detail = BENCHMARKS[numbers["benchmark"]].detail
+    label = METRICS[numbers["metric"]].label + (f" ({detail})" if detail else "")
     parts = [_arm_table(numbers, label), _gain_table(numbers, label), _failure_table(numbers)]
     return Group(*[part for part in parts if part.row_count])
 
 
 def _arm_table(numbers: dict[str, Any], label: str) -> Table:
-    table = Table(title=f"{label} (moderate), mean {PLUS_MINUS} standard error over seeds")
+    table = Table(title=f"{label}, mean {PLUS_MINUS} standard error over seeds")
     for name in ("arm", "student"):
         table.add_column(name)
     for name in ("seeds", label, "iterations", "step", "training", "memory"):
         table.add_column(name, justify="right")
+    metric = METRICS[numbers["metric"]]
     for row in numbers["arms"]:
         steps = row["iterations"]
         table.add_row(
             row["arm"],
             row["student"],
             str(len(row["seeds"])),
-            _shown(row["ap"][numbers["metric"]]),
+            _shown(metric, row["scores"][metric.key]),
             str(steps[0]) if len(steps) == 1 else f"{steps[0]}-{steps[-1]}",
             f"{1000 * row['step_time_s']['mean']:.0f} ms" if row["step_time_s"] else "?",
             duration(row["train_s"]["mean"]),
@@ -195,23 +214,26 @@ def _arm_table(numbers: dict[str, Any], label: str) -> Table:
 
 
 def _gain_table(numbers: dict[str, Any], label: str) -> Table:
-    table = Table(title=f"Gain in {label} (moderate), paired by seed")
+    table = Table(title=f"Gain in {label}, paired by seed")
     for name in ("arm", "over", "at equal", "student"):
         table.add_column(name)
     for name in ("pairs", "gain", "95 % interval"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
+    metric = METRICS[numbers["metric"]]
     for row in numbers["gains"]:
-        gain = row["ap"][numbers["metric"]]
+        gain = row["scores"][metric.key]
         if gain is None:
             continue
         interval = gain["ci95"]
         why = row["unfair"][0] if row["unfair"] else ""
-        said = row["verdict"][numbers["metric"]]
+        said = row["verdict"][metric.key]
         table.add_row(
             row["arm"], row["over"], row["equal"], row["student"], str(gain["n"]),
-            _shown(gain, signed=True),
-            f"{_signed(interval[0])} to {_signed(interval[1])}" if interval else "one seed",
+            _shown(metric, gain, signed=True),
+            f"{metric.show(interval[0], True)} to {metric.show(interval[1], True)}"
+            if interval
+            else "one seed",
             f"{said}: {why}" if why else said,
         )  # fmt: skip
     return table
@@ -227,12 +249,8 @@ def _failure_table(numbers: dict[str, Any]) -> Table:
     return table
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", MINUS)
-
-
-def _shown(value: dict[str, Any] | None, signed: bool = False) -> str:
+def _shown(metric: Metric, value: dict[str, Any] | None, signed: bool = False) -> str:
     if value is None:
         return "not measured"
-    mean = _signed(value["mean"]) if signed else f"{value['mean']:.2f}"
-    return mean if value["se"] is None else f"{mean} {PLUS_MINUS} {value['se']:.2f}"
+    mean = metric.show(value["mean"], signed)
+    return mean if value["se"] is None else f"{mean} {PLUS_MINUS} {metric.show(value['se'])}"

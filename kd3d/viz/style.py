@@ -97,12 +97,12 @@ def png_bytes(figure: Figure, colors: int | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def jpeg_bytes(figure: Figure, quality: int = 82) -> bytes:
-    """Return the figure as JPEG bytes: for photographs, a fraction of the PNG's size."""
+def jpeg_bytes(picture: np.ndarray, quality: int = 82) -> bytes:
+    """Return (H, W, 3) uint8 RGB as JPEG bytes: for photographs, a fraction of the PNG's size."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels(figure)).save(buffer, "jpeg", quality=quality)
+    Image.fromarray(picture).save(buffer, "jpeg", quality=quality)
     return buffer.getvalue()
 
 

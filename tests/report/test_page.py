@@ -10,9 +10,11 @@ import sys
 import pytest
 
 from kd3d.errors import UserError
-from kd3d.report.frames import Boxes, common_frames, count_found, evenly_spaced
+from kd3d.report.benchmarks.kitti import ap
+from kd3d.report.frames import common_frames, count_found, evenly_spaced
 from kd3d.report.page import write_report
 from kd3d.report.record import RunRecord
+from kd3d.report.scenes import Boxes
 from kd3d.report.summary_png import write_summary_png
 from tests.paths import ROOT
 from tests.report.study import FRAMES
@@ -64,7 +66,7 @@ def test_numbers_of_json_and_page_are_the_records(study, page):
     assert numbers["runs"] == [record.to_dict() for record in records]
     _, baseline, distilled = records
     gain = numbers["comparisons"][0]["metrics"][0]["gain"]
-    assert gain == distilled.ap("Car") - baseline.ap("Car")
+    assert gain == ap(distilled.result, "Car") - ap(baseline.result, "Car")
     assert numbers["simulated"] is True
     log = [json.loads(line) for line in (study[2] / "scalars.json").read_text().splitlines()]
     weights = [row["kd.bev.weight"] for row in log if "iter" in row]
@@ -75,7 +77,7 @@ def test_numbers_of_json_and_page_are_the_records(study, page):
             for metric in ("3D", "BEV", "2D", "AOS"):
                 for value in record.result[name][metric]["AP11"]["loose"]:
                     assert f"{value:.2f}" in text
-        assert f"{record.ap('Car'):.2f}" in text
+        assert f"{ap(record.result, 'Car'):.2f}" in text
     assert re.sub("-", "\u2212", f"{gain:+.2f}") in text
     assert "The data are simulated." in text
     assert "A single seed (0) is shown" in text
@@ -199,9 +201,12 @@ def test_found_labels_are_counted_once_by_class_and_distance():
         return Boxes(np.array([row[0] for row in rows], dtype=object), full, table[:, 2])
 
     truth = boxes(("Car", 10, 0, 0), ("Car", 10.8, 0, 0), ("Cyclist", 20, 0, 0))
-    assert count_found(truth, boxes(("Car", 10.1, 0, 0.9), ("Car", 10.2, 0, 0.8))) == 2
-    assert count_found(truth, boxes(("Pedestrian", 20, 0, 0.9), ("Cyclist", 21.1, 0, 0.9))) == 0
-    assert count_found(truth, boxes()) == 0
+    assert count_found(truth, boxes(("Car", 10.1, 0, 0.9), ("Car", 10.2, 0, 0.8)), 1.0) == 2
+    assert (
+        count_found(truth, boxes(("Pedestrian", 20, 0, 0.9), ("Cyclist", 21.1, 0, 0.9)), 1.0) == 0
+    )
+    assert count_found(truth, boxes(), 1.0) == 0
     assert evenly_spaced(list("abcdefg"), 3) == ["a", "d", "g"]
     assert evenly_spaced(["a"], 3) == ["a"]
     assert common_frames([]) == []
+    assert common_frames([["b", "a", "c"], ["c", "b"]]) == ["b", "c"]

@@ -35,7 +35,7 @@ def test_file_is_read(tmp_path):
     assert sweep.arms["taught"].options == {"lr": 0.001}  # PyYAML alone reads the text "1e-3"
     assert sweep.arms["longer"].budget == Budget("taught", teacher=True)
     assert sweep.students == {"half": {"shrink": {"width": 0.5}}}
-    assert sweep.metric == "car_3d_moderate"
+    assert sweep.metric is None
 
 
 @pytest.mark.parametrize(

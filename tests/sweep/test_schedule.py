@@ -7,7 +7,7 @@ import pytest
 
 from kd3d.errors import UserError
 from kd3d.fileio import read_json
-from kd3d.report.verdict import METRICS
+from kd3d.report.benchmarks.kitti import KITTI
 from kd3d.sweep.board import Board
 from kd3d.sweep.job import SweepJob, make_executor, seed_spread
 from kd3d.sweep.summary import gain_rows, spread, sweep_json, tables, verdict
@@ -99,7 +99,7 @@ def test_numbers_of_a_sweep_with_failures(root, tmp_path):
     failed = numbers["runs"][1]
     assert failed["error"] == "a.py: it broke"
     assert failed["log"] == str(tmp_path / "out/taught/half/seed0/log.txt")
-    assert [gain["ap"]["car_3d_moderate"]["n"] for gain in numbers["gains"]] == [1]
+    assert [gain["scores"]["car_3d_moderate"]["n"] for gain in numbers["gains"]] == [1]
     assert numbers["gains"][0]["verdict"]["car_3d_moderate"] == "no evidence"
     assert [part.title for part in tables(numbers).renderables][-1] == "Not done"
 
@@ -130,33 +130,37 @@ def test_gains_are_paired_by_seed_and_judged_by_their_interval(root, tmp_path):
     rows = {(r["arm"], r["over"]): r for r in gain_rows(job.sweep, "plain", records)}
     assert set(rows) == {("taught", "plain"), ("taught", "longer"), ("longer", "plain")}
     over_plain, over_longer = rows["taught", "plain"], rows["taught", "longer"]
-    assert over_plain["ap"]["car_3d_moderate"]["values"] == pytest.approx(gains)
+    assert over_plain["scores"]["car_3d_moderate"]["values"] == pytest.approx(gains)
     assert over_plain["equal"] == "iterations"
-    assert verdict(over_plain["ap"]["car_3d_moderate"], over_plain["unfair"]) == "gain"
-    assert over_longer["ap"]["car_3d_moderate"]["values"] == pytest.approx([1, 0, -1])
+    assert verdict(over_plain["scores"]["car_3d_moderate"], over_plain["unfair"]) == "gain"
+    assert over_longer["scores"]["car_3d_moderate"]["values"] == pytest.approx([1, 0, -1])
     assert (over_longer["equal"], over_longer["unfair"]) == ("training time", [])
-    assert verdict(over_longer["ap"]["car_3d_moderate"], []) == "no evidence"
+    assert verdict(over_longer["scores"]["car_3d_moderate"], []) == "no evidence"
     del records["plain/half/seed1"]
     rows = gain_rows(job.sweep, "plain", records)
-    assert rows[0]["ap"]["car_3d_moderate"]["values"] == pytest.approx([2.0, 1.9])
+    assert rows[0]["scores"]["car_3d_moderate"]["values"] == pytest.approx([2.0, 1.9])
     records["taught/half/seed0"].iterations = 90
     row = gain_rows(job.sweep, "plain", records)[0]
     assert row["unfair"] == ["iterations: taught/half/seed0 90, plain/half/seed0 100"]
-    assert verdict(row["ap"]["car_3d_moderate"], row["unfair"]) == "not comparable"
+    assert verdict(row["scores"]["car_3d_moderate"], row["unfair"]) == "not comparable"
 
 
 def test_pooled_spread_of_the_page():
     def row(arm, sd, n, over="plain", student="half"):
-        gains = dict.fromkeys(METRICS) | {"car_3d_moderate": {"sd": sd, "n": n}}
-        return {"arm": arm, "over": over, "student": student, "ap": gains}
+        gains = dict.fromkeys(metric.key for metric in KITTI.metrics) | {
+            "car_3d_moderate": {"sd": sd, "n": n}
+        }
+        return {"arm": arm, "over": over, "student": student, "scores": gains}
 
     rows = [row("a", 3.0, 5), row("b", 4.0, 4)]
     rows += [row("a", 9.0, 5, over="longer"), row("a", 9.0, 5, student="other")]
-    found = seed_spread({"gains": rows}, "half", "plain")
+    found = seed_spread({"benchmark": "kitti", "gains": rows}, "half", "plain")
     assert list(found) == ["car_3d_moderate"]
     assert found["car_3d_moderate"]["sd"] == pytest.approx(math.sqrt(12.5))
     assert found["car_3d_moderate"]["n"] == 4
-    assert seed_spread({"gains": [row("a", None, 1)]}, "half", "plain") is None
+    assert (
+        seed_spread({"benchmark": "kitti", "gains": [row("a", None, 1)]}, "half", "plain") is None
+    )
 
 
 def test_executors_that_are_not_to_be_had(monkeypatch):

@@ -82,7 +82,7 @@ def test_two_arms_and_two_seeds_end_as_single_trainings_do(root, tmp_path):
     assert done.returncode == 0, done.stderr
     numbers = read_json(out / "sweep.json")
     pairs = [
-        (row["arm"], row["over"], row["ap"]["car_3d_moderate"]["n"]) for row in numbers["gains"]
+        (row["arm"], row["over"], row["scores"]["car_3d_moderate"]["n"]) for row in numbers["gains"]
     ]
     assert pairs == [("taught", "plain", 2), ("taught", "longer", 2), ("longer", "plain", 2)]
     assert all(row["unfair"] == [] for row in numbers["gains"])
