@@ -1,6 +1,7 @@
 """Make what the LiDAR evidence needs: simulated data in three splits, and certified teachers.
 
 Usage: python benchmarks/lidar/prepare.py [--out work_dirs/lidar] [--teachers teacher teacher20]
+       python benchmarks/lidar/prepare.py --teachers families/second_teacher ...
 
 Runs what is missing, so it can be stopped and continued. ``kitti_infos_tune.pkl`` holds the first
 100 frames of KITTI's validation split, on which weights are chosen; ``kitti_infos_held.pkl`` the
@@ -32,15 +33,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/lidar"))
     parser.add_argument("--teachers", nargs="+", default=["teacher", "teacher20"])
     arguments = parser.parse_args()
-    steps, data = Steps(arguments.out), arguments.out / "data"
+    data = arguments.out / "data"
     key = fingerprint(FRAMES, VAL_SHARE, TUNE, SEED)
-    steps.run("data", key, [data / "kitti_infos_held.pkl"], lambda: make_data(data))
+    Steps(arguments.out).run("data", key, [data / "kitti_infos_held.pkl"], lambda: make_data(data))
     for name in arguments.teachers:
         config = run_config(str(CONFIGS / f"{name}.py"), arguments.out / name, data, seed=0)
         key = fingerprint(config.pretty_text, data / "kitti_infos_held.pkl")
-        weights = arguments.out / name / "student.pth"
+        folder = (
+            arguments.out / name
+        )  # with its own list of steps: teachers may be made side by side
         make = partial(make_teacher, config, facts(data, "held"))
-        steps.run(name, key, [weights], make)
+        Steps(folder).run("teacher", key, [folder / "student.pth"], make)
 
 
 def make_data(data: Path) -> None:

@@ -5,5 +5,6 @@ model = dict(
         teacher=dict(
             type='Frozen',
             config='benchmarks/lidar/configs/families/pointpillars_teacher.py',
-            checkpoint='work_dirs/lidar/pointpillars_teacher/student.pth')),
+            precision='bfloat16',
+            checkpoint='work_dirs/lidar/families/pointpillars_teacher/student.pth')),
     method=dict(type='response'))

@@ -5,5 +5,5 @@ model = dict(
         teacher=dict(
             type='Frozen',
             config='benchmarks/lidar/configs/families/second_teacher.py',
-            checkpoint='work_dirs/lidar/second_teacher/student.pth')),
+            checkpoint='work_dirs/lidar/families/second_teacher/student.pth')),
     method=dict(type='response'))

@@ -5,5 +5,5 @@ model = dict(
         teacher=dict(
             type='Frozen',
             config='benchmarks/lidar/configs/families/voxel_teacher.py',
-            checkpoint='work_dirs/lidar/voxel_teacher/student.pth')),
+            checkpoint='work_dirs/lidar/families/voxel_teacher/student.pth')),
     method=dict(type='response'))
