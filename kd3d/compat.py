@@ -119,6 +119,22 @@ def cuda_calls_stay() -> Iterator[None]:
         torch.Tensor.cuda = stock  # type: ignore[method-assign]
 
 
+@contextlib.contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Let ``mmengine.track_iter_progress`` show nothing.
+
+    It writes to the standard output of the time when it was imported, so redirecting does not help.
+    """
+    import mmengine
+
+    stock = mmengine.track_iter_progress
+    mmengine.track_iter_progress = lambda tasks, *args, **named: iter(tasks)
+    try:
+        yield
+    finally:
+        mmengine.track_iter_progress = stock
+
+
 # mmcv.ops module, autograd function in it, operation; those with a gradient have <name>_backward.
 _POINT_FUNCTIONS = (
     ("furthest_point_sample", "FurthestPointSampling", "furthest_point_sample"),

@@ -24,7 +24,7 @@ import torch
 from mmdet3d.evaluation.metrics import NuScenesMetric
 from mmdet3d.registry import METRICS
 
-from kd3d.compat import cuda_calls_stay
+from kd3d.compat import cuda_calls_stay, no_progress_bars
 from kd3d.data.nuscenes_tables import ERRORS, check_version
 from kd3d.errors import UserError, did_you_mean
 from kd3d.evaluation.nuscenes_score import evaluate_nuscenes
@@ -110,7 +110,8 @@ class NuScenesAP(NuScenesMetric):
             raise UserError("the info file has no metainfo.version", self.ann_file, _FIX)
         self.data_infos = infos["data_list"]
         with tempfile.TemporaryDirectory() as folder:
-            with cuda_calls_stay(), contextlib.redirect_stdout(io.StringIO()):
+            quiet = contextlib.redirect_stdout(io.StringIO())
+            with cuda_calls_stay(), no_progress_bars(), quiet:
                 written, _ = self.format_results(results, classes, folder)
             path = written["pred_instances_3d"]
             values = evaluate_nuscenes(path, self.data_root, check_version(version))

@@ -1,0 +1,71 @@
+"""A camera detector learns from a LiDAR detector, on simulated nuScenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import kd3d
+from kd3d.demo.task import ROOT, Task
+from kd3d.engine.steps import Steps, fingerprint
+from kd3d.errors import UserError
+
+SCENES, SWEEPS = 10, 2  # eight scenes train, two are for validation
+
+
+def make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, Any]:
+    """Simulate and prepare ten drives, eight of them for training."""
+    from mmengine import load
+
+    from kd3d.data.nuscenes_prepare import prepare_nuscenes
+    from kd3d.simulation.nuscenes import simulate_nuscenes
+
+    samples = frames // SCENES
+    if samples * SCENES != frames or not 2 <= samples <= 40:
+        raise UserError(f"{frames} frames", "--frames", "give a multiple of ten from 20 to 400")
+    key = fingerprint(kd3d.__version__, frames, seed)
+    steps.run(
+        "simulate nuScenes drives",
+        key,
+        [data / "samples"],
+        lambda: simulate_nuscenes(data, SCENES, samples, seed, SWEEPS, overwrite=True),
+    )
+    steps.run(
+        "prepare them for mmdet3d",
+        key,
+        [data / "nuscenes_infos_train.pkl"],
+        lambda: prepare_nuscenes(data, sweeps=SWEEPS),
+    )
+    counts = {
+        split: len(load(data / f"nuscenes_infos_{split}.pkl")["data_list"])
+        for split in ("train", "val")
+    }
+    return {
+        "root": str(data),
+        "simulated": True,
+        "split": "val",
+        "train_split": "train",
+        "frames": counts["val"],
+        "train_frames": counts["train"],
+        "data_seed": seed,
+    }
+
+
+def check_labels(facts: dict[str, Any]) -> None:
+    """Score the labels as predictions."""
+    from kd3d.evaluation.nuscenes_selfcheck import self_check
+
+    self_check(facts["root"], "v1.0-mini")
+
+
+CAMERA = Task(
+    name="camera",
+    title="Distilling LiDAR into a camera detector: demo",
+    configs=ROOT / "configs" / "demo" / "camera",
+    method="distillbev",
+    frames=160,
+    minimum={"NDS": 0.2},
+    spread=ROOT / "benchmarks" / "demo" / "camera_spread.json",
+    make_data=make_data,
+    check_labels=check_labels,
+)
