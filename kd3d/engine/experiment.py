@@ -17,6 +17,7 @@ from kd3d.engine import provenance
 from kd3d.engine.inherited import inherited
 from kd3d.engine.register import register_all
 from kd3d.engine.runner import load_config, load_student, test, train
+from kd3d.engine.steps import fingerprint
 from kd3d.errors import UserError
 from kd3d.evaluation.efficiency import measure
 from kd3d.fileio import read_json, write_json, write_text
@@ -140,6 +141,7 @@ def record_run(
         command=provenance.command(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         supervision=supervision(config),
+        recipe=recipe(config),
         teacher=_certificate(config),
         budget_note=budget_note,
         extra=inherited(folder),
@@ -148,6 +150,25 @@ def record_run(
     write_text(folder / "config.py", text)
     record.save(folder)
     return record
+
+
+def recipe(config: Config) -> dict[str, str]:
+    """Return hashes of what must be equal in fair comparisons beside the data and the budget."""
+    model = resolve_detector(config.model.student)
+    parts = {
+        "train_pipeline": _innermost(config.train_dataloader.dataset).get("pipeline"),
+        "test_pipeline": _innermost(config.test_dataloader.dataset).get("pipeline"),
+        "test_cfg": model.get("test_cfg"),
+        "test_time_augmentation": config.get("tta_model"),
+        "optimizer": config.optim_wrapper,
+    }
+    return {name: fingerprint(part) for name, part in parts.items()}
+
+
+def _innermost(dataset: Any) -> Any:
+    while "dataset" in dataset:
+        dataset = dataset.dataset
+    return dataset
 
 
 def supervision(config: Config) -> str:

@@ -44,17 +44,32 @@ def evaluate_nuscenes(
     Raises:
         UserError: Bad tables or results; a split without samples or annotations.
     """
+    return _score(devkit_evaluation(result_file, data_root, version))
+
+
+def devkit_evaluation(
+    result_file: str | os.PathLike[str], data_root: str | os.PathLike[str], version: str
+) -> Any:
+    """Return the devkit's `DetectionEval` of a result file, with its filtered boxes.
+
+    The arguments and errors are those of `evaluate_nuscenes`.
+    """
     nusc = open_tables(data_root, version)
     eval_set = EVAL_SETS[version]
     tokens = split_tokens(nusc, eval_set)
     _check_split(nusc, tokens, data_root, eval_set)
     from nuscenes.eval.detection.config import config_factory
+    from nuscenes.eval.detection.evaluate import DetectionEval
 
     config = config_factory(CONFIG)
     results = read_results(result_file, tokens, config.max_boxes_per_sample)
     if not any(results["results"].values()):
         results["results"][tokens[0]] = [_filtered_box(tokens[0])]
-    return _devkit_score(nusc, config, results, eval_set)
+    with tempfile.TemporaryDirectory() as folder:
+        checked = Path(folder) / "results.json"
+        checked.write_text(json.dumps(results), encoding="utf-8")
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+            return DetectionEval(nusc, config, str(checked), eval_set, folder, verbose=False)
 
 
 def _check_split(
@@ -84,19 +99,12 @@ def _filtered_box(token: str) -> dict[str, Any]:
     }
 
 
-def _devkit_score(nusc: Any, config: Any, results: dict, eval_set: str) -> dict[str, Any]:
-    from nuscenes.eval.detection.evaluate import DetectionEval
-
-    with tempfile.TemporaryDirectory() as folder:
-        checked = Path(folder) / "results.json"
-        checked.write_text(json.dumps(results), encoding="utf-8")
-        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-            scorer = DetectionEval(nusc, config, str(checked), eval_set, folder, verbose=False)
-        metrics, _ = scorer.evaluate()
+def _score(scorer: Any) -> dict[str, Any]:
+    metrics, _ = scorer.evaluate()
     values = json.loads(json.dumps(metrics.serialize()), parse_constant=lambda name: None)
     for key in ("eval_time", "cfg"):
         del values[key]
-    by_class = dict.fromkeys(config.class_names, 0)
+    by_class = dict.fromkeys(scorer.cfg.class_names, 0)
     for box in scorer.gt_boxes.all:
         by_class[box.detection_name] += 1
     absent = [name for name, count in by_class.items() if not count]
@@ -104,8 +112,8 @@ def _devkit_score(nusc: Any, config: Any, results: dict, eval_set: str) -> dict[
     if absent:
         notes.append(f"no ground truth, counted as AP 0 and errors of 1: {', '.join(absent)}")
     return {
-        "version": nusc.version,
-        "eval_set": eval_set,
+        "version": scorer.nusc.version,
+        "eval_set": scorer.eval_set,
         "config": CONFIG,
         "samples": len(scorer.sample_tokens),
         "boxes": {

@@ -6,6 +6,8 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from kd3d.fileio import write_json, write_text
 from kd3d.report import charts
 from kd3d.report.benchmarks import METRICS
 from kd3d.report.benchmarks.kitti import DIFFICULTIES, KITTI, ap
+from kd3d.report.bootstrap import RESAMPLES, gain_over_frames
 from kd3d.report.frames import SHOWN_FRAMES, choose_frames
+from kd3d.report.models import Model, group
 from kd3d.report.pictures import draw_frames
 from kd3d.report.record import SCALARS_FILE, RunRecord, slug
 from kd3d.report.scalars import Scalars, read_scalars
@@ -24,7 +28,6 @@ from kd3d.report.tables import (
     class_names,
     distance_tables,
     flatten,
-    order_runs,
     provenance,
     summary_rows,
 )
@@ -34,19 +37,21 @@ PathLike = str | os.PathLike[str]
 
 
 def load_runs(runs: Sequence[PathLike | RunRecord]) -> list[RunRecord]:
-    """Return the records in page order.
+    """Return the records.
 
     Raises:
-        UserError: No runs, a folder without a good record, or two runs of one name.
+        UserError: No runs, a folder without a good record, two runs of one name, role, method and
+            seed, or runs of several benchmarks.
     """
     records = [run if isinstance(run, RunRecord) else RunRecord.load(run) for run in runs]
     if not records:
         raise UserError("no runs given", None, "name one or more run folders")
-    twice = [name for name, count in Counter(run.name for run in records).items() if count > 1]
+    keys = Counter((run.name, run.role, run.method, run.seed) for run in records)
+    twice = [name for (name, *_), count in keys.items() if count > 1]
     if twice:
-        raise UserError(f"two runs are named {twice[0]!r}", None, "names must differ")
+        raise UserError(f"two runs are named {twice[0]!r}", None, "names or seeds must differ")
     one_benchmark(records)
-    return order_runs(records)
+    return records
 
 
 def write_report(
@@ -58,6 +63,7 @@ def write_report(
     data_root: PathLike | None = None,
     score_threshold: float = 0.3,
     frames: int = SHOWN_FRAMES,
+    resamples: int = RESAMPLES,
 ) -> Path:
     """Write the report of some runs and the same numbers beside it (`.json`).
 
@@ -69,6 +75,8 @@ def write_report(
         data_root: Data set folder, where the one in the records has moved.
         score_threshold: Boxes below this score are not drawn.
         frames: Number of evenly spaced frames to show; 0 shows none.
+        resamples: How often frames are resampled for the interval of a single seed's gain; 0: no
+            interval.
 
     Returns:
         The path of the JSON file.
@@ -81,16 +89,21 @@ def write_report(
         raise UserError("the report is an HTML file", out_html, "name it something.html")
     records = load_runs(runs)
     spread = check_spread(spread)
+    models = group(records)
+    shown = [replace(model.first, name=model.name) for model in models]
     missing: list[str] = []
-    logs = _read_logs(records, missing)
+    logs = _read_logs(shown, missing)
     chosen = None
     if frames:
-        chosen = choose_frames(
-            records, missing, score=score_threshold, count=frames, root=data_root
-        )
-    _note_missing(records, missing)
-    numbers = report_numbers(records, title, spread, logs, chosen and chosen[0], missing)
-    html = render(records, numbers, logs, draw_frames(*chosen, records) if chosen else [])
+        chosen = choose_frames(shown, missing, score=score_threshold, count=frames, root=data_root)
+    _note_missing(shown, missing)
+    over_frames = None
+    if resamples:
+        over_frames = partial(gain_over_frames, resamples=resamples, root=data_root)
+    comparisons = compare(records, spread, over_frames)
+    numbers = report_numbers(models, title, comparisons, logs, chosen and chosen[0], missing)
+    numbers["spread"] = spread
+    html = render(models, numbers, logs, draw_frames(*chosen, shown) if chosen else [])
     json_path = out_html.with_suffix(".json")
     write_json(json_path, numbers)
     write_text(out_html, html)
@@ -98,23 +111,26 @@ def write_report(
 
 
 def report_numbers(
-    runs: list[RunRecord],
+    models: list[Model],
     title: str,
-    spread: dict[str, dict[str, Any]],
+    comparisons: list[dict[str, Any]],
     logs: dict[str, Scalars],
     choice: dict[str, Any] | None,
     missing: list[str],
 ) -> dict[str, Any]:
     """Return everything the page shows as numbers, ready for JSON."""
+    runs = [run for model in models for run in model.runs]
     return {
         "title": title,
         "benchmark": runs[0].benchmark.name,
         "kd3d": kd3d.__version__,
         "simulated": any(run.data["simulated"] for run in runs),
         "verdict_sds": VERDICT_SDS,
-        "spread": spread,
-        "comparisons": compare(runs, spread),
-        "summary": summary_rows(runs),
+        "comparisons": comparisons,
+        "models": [
+            {"name": model.name, "role": model.role, "seeds": model.seeds} for model in models
+        ],
+        "summary": summary_rows(models),
         "runs": [run.to_dict() for run in runs],
         "scalars": {name: _json_series(log) for name, log in logs.items()},
         "frames": choice,
@@ -123,7 +139,7 @@ def report_numbers(
 
 
 def render(
-    runs: list[RunRecord],
+    models: list[Model],
     numbers: dict[str, Any],
     logs: dict[str, Scalars],
     frames: list[dict[str, Any]],
@@ -131,6 +147,7 @@ def render(
     """Return the page's HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    runs = [replace(model.first, name=model.name) for model in models]  # one column a model
     environment = Environment(
         loader=PackageLoader("kd3d.report", "."),
         autoescape=True,
@@ -147,6 +164,7 @@ def render(
     return environment.get_template("report.html.j2").render(
         n=numbers,
         runs=runs,
+        models=models,
         roles=charts.run_classes(runs),
         slug=slug,
         difficulties=DIFFICULTIES,

@@ -54,6 +54,8 @@ class RunRecord:
             named here: the field must be equal in fair comparisons.
         teacher: Certificate of the teacher this run learned from.
         budget_note: Free text about the budget.
+        recipe: Hashes of what else must be equal in fair comparisons: the pipelines of training and
+            test, the optimizer, how boxes are decoded and suppressed.
         extra: Further values for the provenance table.
         folder: Where the record was loaded from; not saved.
     """
@@ -84,6 +86,7 @@ class RunRecord:
     supervision: str | None = None
     teacher: dict[str, Any] | None = None
     budget_note: str | None = None
+    recipe: dict[str, str] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -163,6 +166,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str, bool]] = {  # field: types, said 
     "machine": ((dict,), "an object", False),
     "extra": ((dict,), "an object", False),
     "teacher": ((dict,), "an object", True),
+    "recipe": ((dict,), "an object", True),
     "latency_ms": ((dict,), "an object", True),
     "step_time_s": (_NUMBER, "a number", True),
     "params": ((int,), "a whole number", True),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kd3d.errors import UserError
 from kd3d.report.frames import choose_frames
+from kd3d.report.models import Model, group
 from kd3d.report.page import load_runs
 from kd3d.report.pictures import Above, draw_image
 from kd3d.report.record import RunRecord
@@ -47,7 +48,7 @@ def write_summary_png(
     """
     from kd3d.viz.style import save_png
 
-    records = _first_of_role(load_runs(runs))
+    records = _first_of_role(group(load_runs(runs)))
     missing: list[str] = []
     chosen = choose_frames(records, missing, score=score_threshold, root=data_root)
     if chosen is None:
@@ -59,10 +60,10 @@ def write_summary_png(
     save_png(_draw(records, scenes, frame, score_threshold), path)
 
 
-def _first_of_role(runs: list[RunRecord]) -> list[RunRecord]:
+def _first_of_role(models: list[Model]) -> list[RunRecord]:
     first: dict[str, RunRecord] = {}
-    for run in runs:
-        first.setdefault(run.role, run)
+    for model in models:
+        first.setdefault(model.role, model.first)
     return list(first.values())
 
 

@@ -10,49 +10,48 @@ from kd3d.data.nuscenes_tables import ERRORS
 from kd3d.report.benchmarks import Metric
 from kd3d.report.benchmarks.kitti import DIFFICULTIES, OVERLAPS, ap
 from kd3d.report.benchmarks.nuscenes import DISTANCES, class_ap
-from kd3d.report.record import ROLES, RunRecord
+from kd3d.report.models import Model
+from kd3d.report.record import RunRecord
+from kd3d.report.statistics import spread
+from kd3d.report.verdict import mean
 
 NOT_MEASURED = "not measured"
 AP_METRICS = ("3D", "BEV", "2D", "AOS")
 KINDS = ("AP40", "AP11")
 
 
-def order_runs(runs: list[RunRecord]) -> list[RunRecord]:
-    """Return the runs as teacher, baseline, distilled; the given order within a role."""
-    return sorted(runs, key=lambda run: ROLES.index(run.role))
+def summary_rows(models: list[Model]) -> list[dict[str, Any]]:
+    """Return the rows of the summary table, one cell a model.
 
-
-def summary_rows(runs: list[RunRecord]) -> list[dict[str, Any]]:
-    """Return the rows of the summary table, one cell a run.
-
-    A cell has `value` (JSON number, text or None), `text`, `note` (relative to the teacher) and
-    `best` (the best of the students).
+    A cell has `value` (JSON number, text or None; the mean over seeds), `text`, `note` (relative
+    to the teacher) and `best` (the best of the students).
     """
-    teacher = next((run for run in runs if run.role == "teacher"), None)
-    rows = [_score_row(metric, runs, teacher) for metric in runs[0].benchmark.metrics]
-    said, read = runs[0].benchmark.class_score
+    teacher = next((model for model in models if model.role == "teacher"), None)
+    benchmark = models[0].first.benchmark
+    rows = [_score_row(metric, models, teacher) for metric in benchmark.metrics]
+    said, read = benchmark.class_score
     known = {row["label"] for row in rows}
-    for name in class_names(runs):
+    for name in class_names([run for model in models for run in model.runs]):
         metric = Metric(name, f"{name} {said}", partial(_of_class, read, name))
         if metric.label not in known:
-            rows.append(_score_row(metric, runs, teacher))
+            rows.append(_score_row(metric, models, teacher))
     costs: list[tuple[str, Callable[[RunRecord], Any], Callable[[Any], str]]] = [
-        ("Parameters", lambda r: r.params, _count),
-        ("MACs a frame", lambda r: r.macs, _count),
+        ("Parameters", lambda r: r.params, count),
+        ("MACs a frame", lambda r: r.macs, count),
         ("Latency, CPU", lambda r: (r.latency_ms or {}).get("median"), lambda v: f"{v:.1f} ms"),
         ("Checkpoint", lambda r: r.checkpoint_bytes, _bytes),
     ]
-    rows += [_cost_row(label, value_of, show, runs, teacher) for label, value_of, show in costs]
+    rows += [_cost_row(label, value_of, show, models, teacher) for label, value_of, show in costs]
     times: list[tuple[str, Callable[[RunRecord], Any], Callable[[Any], str]]] = [
         ("Training time", lambda r: r.wall_time_s.get("train"), duration),
         ("Step time", lambda r: r.step_time_s, lambda v: f"{1000 * v:.0f} ms"),
         ("Test time", lambda r: r.wall_time_s.get("test"), duration),
-        ("Iterations", lambda r: r.iterations, lambda v: f"{v:,}"),
-        ("Batch size", lambda r: r.batch_size, str),
-        ("Seed", lambda r: r.seed, str),
+        ("Iterations", lambda r: r.iterations, lambda v: f"{v:,.0f}"),
+        ("Batch size", lambda r: r.batch_size, lambda v: f"{v:g}"),
     ]
-    rows += [_plain_row(label, value_of, show, runs) for label, value_of, show in times]
-    return rows
+    rows += [_plain_row(label, value_of, show, models) for label, value_of, show in times]
+    cells = [_cell(model.seeds, lambda seeds: ", ".join(map(str, seeds))) for model in models]
+    return [*rows, {"label": "Seeds", "group": "time", "cells": cells}]
 
 
 def class_names(runs: list[RunRecord]) -> list[str]:
@@ -64,17 +63,21 @@ def _of_class(read: Any, name: str, result: dict[str, Any]) -> float | None:
     return read(result, name)
 
 
-def _score_row(metric: Metric, runs: list[RunRecord], teacher: RunRecord | None) -> dict[str, Any]:
-    top = metric.read(teacher.result) if teacher else None
-    values = [metric.read(run.result) for run in runs]
-    students = [v for run, v in zip(runs, values) if run.role != "teacher" and v is not None]
+def _score_row(metric: Metric, models: list[Model], teacher: Model | None) -> dict[str, Any]:
+    spreads = [spread(v) if (v := model.scores(metric)) else None for model in models]
+    values: list[Any] = [one and one["mean"] for one in spreads]
+    top = values[models.index(teacher)] if teacher else None
+    students = [v for model, v in zip(models, values) if model.role != "teacher" and v is not None]
     cells = []
-    for run, value in zip(runs, values):
+    for model, value, one in zip(models, values, spreads):
         cell = _cell(value, metric.show)
-        if value is not None and top and metric.higher and run is not teacher:
+        if one and one["se"] is not None:
+            cell["text"] += f" \u00b1 {metric.show(one['se'])}"
+            cell["se"] = one["se"]
+        if value is not None and top and metric.higher and model is not teacher:
             cell["note"] = f"{100 * value / top:.0f} % kept"
             cell["retention"] = value / top
-        student = run.role != "teacher" and len(students) > 1
+        student = model.role != "teacher" and len(students) > 1
         best = (max if metric.higher else min)(students, default=None)
         cell["best"] = student and value == best and min(students) < max(students)
         cells.append(cell)
@@ -85,19 +88,19 @@ def _cost_row(
     label: str,
     value_of: Callable[[RunRecord], Any],
     show: Callable[[Any], str],
-    runs: list[RunRecord],
-    teacher: RunRecord | None,
+    models: list[Model],
+    teacher: Model | None,
 ) -> dict[str, Any]:
-    top = value_of(teacher) if teacher else None
-    row = _plain_row(label, value_of, show, runs)
-    for run, cell in zip(runs, row["cells"]):
-        if cell["value"] and top and run is not teacher and cell["value"] != top:
+    row = _plain_row(label, value_of, show, models)
+    top = row["cells"][models.index(teacher)]["value"] if teacher else None
+    for model, cell in zip(models, row["cells"]):
+        if cell["value"] and top and model is not teacher and cell["value"] != top:
             ratio = top / cell["value"]
             word = ("faster", "slower") if label.startswith("Latency") else ("smaller", "larger")
             cell["note"] = f"{max(ratio, 1 / ratio):.1f}\u00d7 {word[ratio < 1]}"
-    threads = sorted({run.latency_ms["threads"] for run in runs if run.latency_ms})
+    threads = {run.latency_ms["threads"] for m in models for run in m.runs if run.latency_ms}
     if label.startswith("Latency") and threads:
-        row["label"] += " (" + " / ".join(f"{t:g}" for t in threads) + " threads)"
+        row["label"] += " (" + " / ".join(f"{t:g}" for t in sorted(threads)) + " threads)"
     return row | {"group": "cost"}
 
 
@@ -105,9 +108,9 @@ def _plain_row(
     label: str,
     value_of: Callable[[RunRecord], Any],
     show: Callable[[Any], str],
-    runs: list[RunRecord],
+    models: list[Model],
 ) -> dict[str, Any]:
-    cells = [_cell(value_of(run), show) for run in runs]
+    cells = [_cell(mean(model.values(value_of)), show) for model in models]
     return {"label": label, "group": "time", "cells": cells}
 
 
@@ -223,7 +226,8 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def _count(value: float) -> str:
+def count(value: float) -> str:
+    """Return a number such as "51.2 k"."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g} {unit}"

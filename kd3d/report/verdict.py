@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kd3d.errors import UserError, did_you_mean
 from kd3d.report.benchmarks import METRICS, Metric
 from kd3d.report.benchmarks.values import is_number
+from kd3d.report.models import Model, group
 from kd3d.report.record import RunRecord
+from kd3d.report.statistics import of_interval
+from kd3d.report.statistics import spread as statistics_of
+
+FrameGains = Callable[[RunRecord, RunRecord], dict[str, list[float]]]
 
 # A single seed's gain is called a gain only beyond this many standard deviations of the seeds.
 VERDICT_SDS = 2.0
-MUST_BE_EQUAL = ("iterations", "batch_size", "seed", "data", "supervision", "params")
+MUST_BE_EQUAL = (
+    "iterations", "batch_size", "seed", "data", "recipe", "supervision", "params",
+)  # fmt: skip
 
 
 def check_spread(spread: Any) -> dict[str, dict[str, Any]]:
@@ -39,45 +47,66 @@ def check_spread(spread: Any) -> dict[str, dict[str, Any]]:
 
 
 def compare(
-    runs: list[RunRecord], spread: dict[str, dict[str, Any]] | None = None
+    runs: list[RunRecord],
+    spread: dict[str, dict[str, Any]] | None = None,
+    over_frames: FrameGains | None = None,
 ) -> list[dict[str, Any]]:
-    """Compare every distilled run with the baseline of its seed (or the first one).
+    """Compare every distilled model with a baseline, paired by seed.
+
+    The baseline is the one that differs least in what must be equal; of equals the first.
+
+    Args:
+        runs: Of one benchmark; runs of one model with several seeds are taken together (`group`).
+        spread: The gain's spread over seeds, for gains of a single seed; see `check_spread`.
+        over_frames: (baseline, distilled) -> metric key -> 95 % interval of the gain over resampled
+            frames, for pairs of a single seed.
 
     Returns:
-        One dict a distilled run: the names of the runs, `unfair` (list of sentences), `metrics`
-        (values, gain, verdict and reason a metric) and `verdict`, that of the benchmark's primary
-        metric: "gain", "no evidence", "loss" or "not comparable", with its `headline`.
+        One dict a distilled model: the names of the models, their common `seeds`, `unfair` (list
+        of sentences), `metrics` (means, gains, interval, verdict and reason a metric) and
+        `verdict`, that of the benchmark's primary metric: "gain", "no evidence", "loss" or "not
+        comparable", with its `headline`.
 
     Raises:
         UserError: The runs are of several benchmarks.
     """
     one_benchmark(runs)
     spread = check_spread(spread)
-    baselines = [run for run in runs if run.role == "baseline"]
-    teacher = next((run for run in runs if run.role == "teacher"), None)
+    models = group(runs)
+    baselines = [model for model in models if model.role == "baseline"]
+    teacher = next((model for model in models if model.role == "teacher"), None)
     comparisons = []
-    for run in runs:
-        if run.role != "distilled" or not baselines:
+    for model in models:
+        if model.role != "distilled" or not baselines:
             continue
-        baseline = next((b for b in baselines if b.seed == run.seed), baselines[0])
-        unfair = unfairness(baseline, run)
+        baseline = min(baselines, key=lambda one: len(_unfairness(pair_up(one, model))))
+        pairs = pair_up(baseline, model)
+        unfair = _unfairness(pairs)
+        frames = over_frames(*pairs[0]) if over_frames and len(pairs) == 1 else {}
         metrics = [
-            _judge(metric, baseline, run, teacher, spread.get(metric.key), bool(unfair))
-            for metric in run.benchmark.metrics
+            _judge(metric, pairs, teacher, spread.get(metric.key), frames.get(metric.key), unfair)
+            for metric in model.first.benchmark.metrics
         ]
         comparisons.append(
             {
-                "distilled": run.name,
+                "distilled": model.name,
                 "baseline": baseline.name,
                 "teacher": teacher.name if teacher else None,
-                "seed": run.seed,
+                "seeds": [run.seed for _, run in pairs],
                 "unfair": unfair,
                 "metrics": metrics,
                 "verdict": metrics[0]["verdict"],
-                "headline": headline(metrics[0], run.benchmark.detail),
+                "headline": headline(metrics[0], model.first.benchmark.detail),
             }
         )
     return comparisons
+
+
+def pair_up(baseline: Model, model: Model) -> list[tuple[RunRecord, RunRecord]]:
+    """Return the runs of common seeds side by side; the first two where no seed is common."""
+    by_seed = {run.seed: run for run in baseline.runs}
+    pairs = [(by_seed[run.seed], run) for run in model.runs if run.seed in by_seed]
+    return pairs or [(baseline.first, model.first)]
 
 
 def one_benchmark(runs: list[RunRecord]) -> None:
@@ -100,10 +129,17 @@ def headline(metric: dict[str, Any], detail: str = "") -> str:
         return f"A gain: {size} {what} over the same-budget baseline"
     if metric["verdict"] == "loss":
         return f"A loss: {size} {what} against the same-budget baseline"
+    if metric["ci95"] and metric["n"] > 1:
+        low, high = (shown.show(end, signed=True) for end in metric["ci95"])
+        return f"No evidence of a gain: {size} {what}, 95 % interval {low} to {high}"
     if metric["threshold"] is None:
         return f"No evidence yet: {size} {what}, from one seed and without a stated spread"
     bar = f"\u00b1{shown.show(metric['threshold'])}"
     return f"No evidence of a gain: {size} {what} lies within the seeds\u2019 noise of {bar}"
+
+
+def _unfairness(pairs: list[tuple[RunRecord, RunRecord]]) -> list[str]:
+    return list(dict.fromkeys(line for pair in pairs for line in unfairness(*pair)))
 
 
 def unfairness(baseline: RunRecord, distilled: RunRecord) -> list[str]:
@@ -113,13 +149,15 @@ def unfairness(baseline: RunRecord, distilled: RunRecord) -> list[str]:
         ours, theirs = getattr(distilled, key), getattr(baseline, key)
         if ours == theirs:
             continue
-        if key == "data":
+        if isinstance(ours, dict) and isinstance(theirs, dict):
             parts = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
             for part in parts:
                 sentences.append(
-                    f"data.{part}: {distilled.name} {ours.get(part)!r}, "
+                    f"{key}.{part}: {distilled.name} {ours.get(part)!r}, "
                     f"{baseline.name} {theirs.get(part)!r}"
                 )
+        elif key == "recipe" and None in (ours, theirs):
+            continue  # records of before it was kept
         else:
             sentences.append(f"{key}: {distilled.name} {ours!r}, {baseline.name} {theirs!r}")
     return sentences
@@ -127,24 +165,29 @@ def unfairness(baseline: RunRecord, distilled: RunRecord) -> list[str]:
 
 def _judge(
     metric: Metric,
-    baseline: RunRecord,
-    distilled: RunRecord,
-    teacher: RunRecord | None,
+    pairs: list[tuple[RunRecord, RunRecord]],
+    teacher: Model | None,
     spread: dict[str, Any] | None,
-    unfair: bool,
+    over_frames: list[float] | None,
+    unfair: list[str],
 ) -> dict[str, Any]:
-    before, after = metric.read(baseline.result), metric.read(distilled.result)
-    top = metric.read(teacher.result) if teacher else None
-    gain = None if before is None or after is None else after - before
-    verdict, reason = _verdict(metric, gain, spread, unfair)
+    values = [tuple(metric.read(run.result) for run in pair) for pair in pairs]
+    known = [(before, after) for before, after in values if None not in (before, after)]
+    gains = statistics_of([after - before for before, after in known]) if known else None  # type: ignore[operator]
+    before, after = (mean(column) for column in zip(*known)) if known else (None, None)
+    top = mean(teacher.scores(metric)) if teacher else None
     kept = top if metric.higher else None  # a share of an error means nothing
+    verdict, reason = _verdict(metric, gains, spread, over_frames, bool(unfair))
     return {
         "key": metric.key,
         "label": metric.label,
         "teacher": top,
         "baseline": before,
         "distilled": after,
-        "gain": gain,
+        "gain": gains and gains["mean"],
+        "n": len(known),
+        "gains": gains["values"] if gains else [],
+        "ci95": (gains and gains["ci95"]) or over_frames,
         "retention_baseline": before / kept if kept and before is not None else None,
         "retention_distilled": after / kept if kept and after is not None else None,
         "spread": spread,
@@ -154,18 +197,37 @@ def _judge(
     }
 
 
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of what is known, or None."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def _verdict(
-    metric: Metric, gain: float | None, spread: dict[str, Any] | None, unfair: bool
+    metric: Metric,
+    gains: dict[str, Any] | None,
+    spread: dict[str, Any] | None,
+    over_frames: list[float] | None,
+    unfair: bool,
 ) -> tuple[str, str]:
-    if gain is None:
+    if gains is None:
         return "not comparable", "one of the runs lacks this metric"
     if unfair:
-        return "not comparable", "the two runs did not have the same budget, data or seed"
+        return "not comparable", "the two did not have the same budget, data or seed"
+    if gains["ci95"]:
+        low, high = (metric.show(end, signed=True) for end in gains["ci95"])
+        said = f"95 % interval {low} to {high}, {gains['n']} seeds"
+        return of_interval(gains["ci95"], metric.higher), said
+    frames = ""
+    if over_frames:
+        low, high = (metric.show(end, signed=True) for end in over_frames)
+        frames = f"; over other frames {low} to {high} (95 %), which says nothing of other seeds"
     if spread is None:
-        return "no evidence", "one seed, and no seed-to-seed spread is stated for this metric"
-    threshold = VERDICT_SDS * spread["sd"]
+        why = "one seed, and no seed-to-seed spread is stated for this metric"
+        return "no evidence", why + frames
+    threshold, gain = VERDICT_SDS * spread["sd"], gains["mean"]
     shown = metric.show(threshold)
     bar = f"\u00b1{shown} ({VERDICT_SDS:g} SD of the gain over {spread['n']} seeds)"
     if abs(gain) <= threshold:
-        return "no evidence", f"within {bar}"
-    return ("gain" if (gain > 0) == metric.higher else "loss"), f"beyond {bar}"
+        return "no evidence", f"within {bar}{frames}"
+    return ("gain" if (gain > 0) == metric.higher else "loss"), f"beyond {bar}{frames}"

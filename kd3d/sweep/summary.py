@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
-from scipy.special import stdtrit
 
 from kd3d.engine import provenance
 from kd3d.report.benchmarks import BENCHMARKS, METRICS, Benchmark, Metric
 from kd3d.report.record import RunRecord
+from kd3d.report.statistics import of_interval, spread
 from kd3d.report.tables import duration
 from kd3d.report.verdict import unfairness
 from kd3d.sweep.plan import Sweep
 from kd3d.sweep.runs import BLOCKED, DONE, FAILED, LOG_FILE, Run, run_name
 
-CONFIDENCE = 0.95
 PLUS_MINUS = "\u00b1"
-
-
-def spread(values: list[float]) -> dict[str, Any]:
-    """Return n, mean, sd, standard error and 95 % interval (Student's t) of some values.
-
-    What needs two values is None for one.
-    """
-    n, mean = len(values), statistics.fmean(values)
-    result: dict[str, Any] = {
-        "n": n, "mean": mean, "sd": None, "se": None, "ci95": None, "values": values
-    }  # fmt: skip
-    if n > 1:
-        sd = statistics.stdev(values)
-        se = sd / math.sqrt(n)
-        half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * se
-        result.update(sd=sd, se=se, ci95=[mean - half, mean + half])
-    return result
 
 
 def arm_rows(sweep: Sweep, records: dict[str, RunRecord]) -> list[dict[str, Any]]:
@@ -122,10 +102,7 @@ def verdict(gain: dict[str, Any], unfair: list[str], higher: bool = True) -> str
     """
     if unfair:
         return "not comparable"
-    interval = gain["ci95"]
-    if interval is None or interval[0] <= 0 <= interval[1]:
-        return "no evidence"
-    return "gain" if (interval[0] > 0) == higher else "loss"
+    return of_interval(gain["ci95"], higher) if gain["ci95"] else "no evidence"
 
 
 def sweep_json(

@@ -8,9 +8,10 @@ import pytest
 from kd3d.errors import UserError
 from kd3d.fileio import read_json
 from kd3d.report.benchmarks.kitti import KITTI
+from kd3d.report.statistics import spread
 from kd3d.sweep.board import Board
 from kd3d.sweep.job import SweepJob, make_executor, seed_spread
-from kd3d.sweep.summary import gain_rows, spread, sweep_json, tables, verdict
+from kd3d.sweep.summary import gain_rows, sweep_json, tables, verdict
 from kd3d.sweep.worker import SPEC_FILE
 from tests.sweep.tiny import record, sweep_file
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +60,14 @@ class KittiScenes(Scenes):
         """Return a range ahead only: KITTI's labels lie in front."""
         x, y = np.clip(np.ceil((furthest_m + 3.0) / 5.0) * 5.0, [30.0, 15.0], [80.0, 40.0])
         return (0.0, float(x)), (-float(y), float(y))
+
+    def scorer(self, run: RunRecord, frames: list[str]) -> Callable[[np.ndarray], dict[str, Any]]:
+        """Return the moderate AP of resampled frames."""
+        from kd3d.evaluation.kitti_resample import scorer
+
+        truth = [read_labels(self._file("label_2", frame, "txt")) for frame in frames]
+        found = [read_labels(predictions(run) / f"{frame}.txt", scores=True) for frame in frames]
+        return scorer(truth, found)
 
     def _file(self, folder: str, frame: str, end: str) -> Path:
         return self.root / "training" / folder / f"{frame}.{end}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,14 @@ class NuScenesScenes(Scenes):
     @cached_property
     def infos(self) -> dict[str, dict[str, Any]]:
         """The split's samples by token, in order of time."""
-        path = self.root / f"nuscenes_infos_{self.split}.pkl"
-        if not path.is_file():
-            raise UserError("no such info file", path, "run kd3d prepare nuscenes")
-        return {info["token"]: info for info in pickle.loads(path.read_bytes())["data_list"]}
+        if not self._info_file.is_file():
+            raise UserError("no such info file", self._info_file, "run kd3d prepare nuscenes")
+        data = pickle.loads(self._info_file.read_bytes())["data_list"]
+        return {info["token"]: info for info in data}
+
+    @property
+    def _info_file(self) -> Path:
+        return self.root / f"nuscenes_infos_{self.split}.pkl"
 
     def evaluated(self, run: RunRecord) -> list[str]:
         """Return the split's samples, or none where the run has no result file."""
@@ -98,6 +103,14 @@ class NuScenesScenes(Scenes):
     def called(self, frame: str) -> str:
         """Return the start of the token."""
         return frame[:8]
+
+    def scorer(self, run: RunRecord, frames: list[str]) -> Callable[[np.ndarray], dict[str, Any]]:
+        """Return the score of resampled samples."""
+        from kd3d.evaluation.nuscenes_resample import scorer
+        from kd3d.evaluation.nuscenes_score import devkit_evaluation
+
+        version = pickle.loads(self._info_file.read_bytes())["metainfo"]["version"]
+        return scorer(devkit_evaluation(predictions(run) / RESULT_FILE, self.root, version), frames)
 
     def _result(self, run: RunRecord) -> dict[str, Any]:
         if run.name not in self._results:

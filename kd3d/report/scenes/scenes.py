@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -76,6 +77,10 @@ class Scenes(ABC):
     @abstractmethod
     def reach(self, furthest_m: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the range ahead and to the left that shows boxes up to |x|, |y|, in metres."""
+
+    @abstractmethod
+    def scorer(self, run: RunRecord, frames: list[str]) -> Callable[[np.ndarray], dict[str, Any]]:
+        """Return a function from numbers into `frames`, repeated ones too, to their result."""
 
     def called(self, frame: str) -> str:
         """Return a frame's name for readers."""
