@@ -18,8 +18,7 @@ from typing import Any
 from mmengine import dump, load
 
 from kd3d.data.kitti_prepare import prepare_kitti
-from kd3d.engine.certify import certify
-from kd3d.engine.experiment import record_run, run_config, test_run, train_run
+from kd3d.engine.experiment import run_config, teacher_run
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.simulation.kitti import simulate_kitti
 
@@ -42,7 +41,7 @@ def main() -> None:
         folder = (
             arguments.out / name
         )  # with its own list of steps: teachers may be made side by side
-        make = partial(make_teacher, config, facts(data, "held"))
+        make = partial(teacher_run, config, facts(data, "held"))
         Steps(folder).run("teacher", key, [folder / "student.pth"], make)
 
 
@@ -67,14 +66,6 @@ def facts(data: Path, split: str) -> dict[str, Any]:
         "train_frames": len(load(data / "kitti_infos_train.pkl")["data_list"]),
         "data_seed": SEED,
     }
-
-
-def make_teacher(config: Any, about: dict[str, Any]) -> None:
-    """Train, test, record and certify one teacher."""
-    train_run(config)
-    test_run(config)
-    record_run(config, "teacher", None, about)
-    certify(config, Path(config.work_dir) / "student.pth", facts=about)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,17 @@ def _innermost(dataset: Any) -> Any:
     return dataset
 
 
+def teacher_run(config: Config, facts: dict[str, Any]) -> RunRecord:
+    """Train, test, record and certify a teacher; `facts` are what the record says of the data."""
+    from kd3d.engine.certify import certify
+
+    train_run(config)
+    test_run(config)
+    record = record_run(config, "teacher", None, facts)
+    certify(config, Path(config.work_dir) / "student.pth", facts=facts)
+    return record
+
+
 def supervision(config: Config) -> str:
     """Return what of the training split a training learns from; teachers add nothing to it."""
     depth = resolve_detector(config.model.student).get("depth_loss")

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
+from kd3d.report.models import Model
 from kd3d.report.record import RunRecord
 from kd3d.report.scalars import Scalars
 from kd3d.report.svg import SMALL, Series, legend, line_chart
 from kd3d.report.tables import class_names
+from kd3d.report.verdict import mean
 
 TERM_COLORS = 6
+COSTS: tuple[tuple[str, str, float, Callable[[RunRecord], Any]], ...] = (
+    ("parameters", "million parameters", 1e6, lambda run: run.params),
+    ("compute", "GMACs a frame", 1e9, lambda run: run.macs),
+    ("latency", "ms a frame, CPU", 1.0, lambda run: (run.latency_ms or {}).get("median")),
+    ("size", "MB of the checkpoint", 1e6, lambda run: run.checkpoint_bytes),
+)
 
 
 def run_classes(runs: list[RunRecord]) -> dict[str, str]:
@@ -64,6 +74,28 @@ def precision_recall(runs: list[RunRecord]) -> list[dict[str, Any]]:
                     size=SMALL,
                 )  # fmt: skip
                 figures.append({"title": title, "svg": svg})
+    return figures
+
+
+def pareto(models: list[Model]) -> list[dict[str, Any]]:
+    """Return figures (title, svg) of the primary score over what a model costs, a dot a model."""
+    metric = models[0].first.benchmark.primary
+    styles = run_classes([replace(model.first, name=model.name) for model in models])
+    figures = []
+    for title, label, scale, read in COSTS:
+        dots = []
+        for model in models:
+            cost, scores = mean(model.values(read)), model.scores(metric)
+            if cost is not None and scores:
+                dot = f"{styles[model.name]} dot"
+                dots.append(Series(model.name, [cost / scale], [mean(scores) or 0.0], dot))
+        if len(dots) > 1:
+            widest = max(dot.x[0] for dot in dots)
+            svg = line_chart(
+                dots, label, metric.label, title=f"{metric.label} over {title}",
+                x_range=(0.0, 1.08 * widest), size=SMALL,
+            )  # fmt: skip
+            figures.append({"title": f"{metric.label} over {title}", "svg": svg})
     return figures
 
 

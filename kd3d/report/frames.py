@@ -12,6 +12,7 @@ from kd3d.errors import UserError
 from kd3d.report.record import RunRecord
 from kd3d.report.scenes import Boxes, Scenes, scenes_of
 from kd3d.report.scenes.scenes import GROUND_TRUTH
+from kd3d.report.strata import Strata
 
 SHOWN_FRAMES = 5
 RULE = (
@@ -40,8 +41,8 @@ def choose_frames(
         root: Data set folder, where the records' own is not right.
 
     Returns:
-        ``{"rule", "root", "runs", "score", "shown": [id], "frames": {id: counts}}`` and the
-        scenes, or None where predictions or data are missing.
+        ``{"rule", "root", "runs", "score", "shown": [id], "frames": {id: counts}, "strata":
+        rows}`` and the scenes, or None where predictions or data are missing.
     """
     scenes = scenes_of(runs[0], root)
     if scenes is None:
@@ -69,7 +70,8 @@ def _choose(
         missing.append("no frame has predictions of the runs: frame pictures left out")
         return None
     bar = track(frames, "comparing frames") if len(frames) > 500 else frames
-    counts = {frame: frame_counts(scenes, frame, drawn, score) for frame in bar}
+    strata = Strata()
+    counts = {frame: frame_counts(scenes, frame, drawn, score, strata) for frame in bar}
     shown = evenly_spaced(frames, count)
     extra, pair = _largest_difference(counts, drawn)
     rule = RULE.format(
@@ -84,6 +86,7 @@ def _choose(
         "largest_difference": extra,
         "shown": shown + ([extra] if extra and extra not in shown else []),
         "frames": counts,
+        "strata": strata.rows(),
     }
     return choice, scenes
 
@@ -102,8 +105,8 @@ def evenly_spaced(ids: list[str], count: int) -> list[str]:
     return [ids[i] for i in places] if ids else []
 
 
-def count_found(truth: Boxes, found: Boxes, radius_m: float) -> int:
-    """Return how many labels have a box of their class with its centre near, each used once.
+def found_labels(truth: Boxes, found: Boxes, radius_m: float) -> np.ndarray:
+    """Return (N,) bool: which labels have a box of their class with its centre near.
 
     Boxes are taken by falling score, each takes the nearest free label within `radius_m`.
     """
@@ -113,19 +116,23 @@ def count_found(truth: Boxes, found: Boxes, radius_m: float) -> int:
         distance[~free | (truth.name != found.name[i])] = np.inf
         if len(distance) and distance.min() <= radius_m:
             free[distance.argmin()] = False
-    return int((~free).sum())
+    return ~free
 
 
 def frame_counts(
-    scenes: Scenes, frame: str, runs: list[RunRecord], score: float
+    scenes: Scenes, frame: str, runs: list[RunRecord], score: float, strata: Strata
 ) -> dict[str, int | dict[str, dict[str, int]]]:
-    """Return the number of labels, and by run the boxes drawn and the labels found."""
+    """Return the number of labels, and by run the boxes drawn and the labels found.
+
+    The frame is added to the strata.
+    """
     truth = scenes.truth(frame)
-    by_run = {}
+    by_run, flags = {}, {}
     for run in runs:
         boxes = scenes.found(run, frame).of_score(score)
-        found = count_found(truth, boxes, scenes.match_m)
-        by_run[run.name] = {"boxes": len(boxes.box), "found": found}
+        flags[run.name] = found_labels(truth, boxes, scenes.match_m)
+        by_run[run.name] = {"boxes": len(boxes.box), "found": int(flags[run.name].sum())}
+    strata.add(truth, flags)
     return {"labels": len(truth.box), "runs": by_run}
 
 

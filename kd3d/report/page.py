@@ -31,9 +31,11 @@ from kd3d.report.tables import (
     provenance,
     summary_rows,
 )
+from kd3d.report.text import markdown, table_csv
 from kd3d.report.verdict import VERDICT_SDS, check_spread, compare, one_benchmark
 
 PathLike = str | os.PathLike[str]
+SUFFIXES = (".html", ".htm", ".md", ".csv")
 
 
 def load_runs(runs: Sequence[PathLike | RunRecord]) -> list[RunRecord]:
@@ -56,7 +58,7 @@ def load_runs(runs: Sequence[PathLike | RunRecord]) -> list[RunRecord]:
 
 def write_report(
     runs: Sequence[PathLike | RunRecord],
-    out_html: PathLike,
+    out: PathLike,
     title: str = "Distillation report",
     *,
     spread: dict[str, dict[str, Any]] | None = None,
@@ -64,12 +66,14 @@ def write_report(
     score_threshold: float = 0.3,
     frames: int = SHOWN_FRAMES,
     resamples: int = RESAMPLES,
+    allow_unequal: bool = False,
 ) -> Path:
     """Write the report of some runs and the same numbers beside it (`.json`).
 
     Args:
         runs: Run folders (`record.json`, `predictions/*.txt`, `scalars.json`) or records.
-        out_html: The page; the numbers go to the same name with the suffix `.json`.
+        out: The page (`.html`, `.htm`), or the numbers as text (`.md`, `.csv`); all of them go to
+            the same name with the suffix `.json`.
         title: Heading of the page.
         spread: Seed-to-seed spread of the gain by metric: see `verdict.check_spread`.
         data_root: Data set folder, where the one in the records has moved.
@@ -77,16 +81,21 @@ def write_report(
         frames: Number of evenly spaced frames to show; 0 shows none.
         resamples: How often frames are resampled for the interval of a single seed's gain; 0: no
             interval.
+        allow_unequal: Show runs, with a warning, that differ in what must be equal.
 
     Returns:
         The path of the JSON file.
 
     Raises:
-        UserError: Bad records, logs or spread; nothing is written then.
+        UserError: Bad records, logs or spread, or runs that must not be compared; then nothing is
+            written.
     """
-    out_html = Path(out_html)
-    if out_html.suffix.lower() not in (".html", ".htm"):
-        raise UserError("the report is an HTML file", out_html, "name it something.html")
+    out = Path(out)
+    if out.suffix.lower() not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise UserError(
+            f"unknown kind of report {out.suffix!r}", out, f"name it with one of {known}"
+        )
     records = load_runs(runs)
     spread = check_spread(spread)
     models = group(records)
@@ -103,11 +112,28 @@ def write_report(
     comparisons = compare(records, spread, over_frames)
     numbers = report_numbers(models, title, comparisons, logs, chosen and chosen[0], missing)
     numbers["spread"] = spread
-    html = render(models, numbers, logs, draw_frames(*chosen, shown) if chosen else [])
-    json_path = out_html.with_suffix(".json")
+    _refuse_unequal(comparisons, allow_unequal)
+    text = {".md": markdown, ".csv": table_csv}.get(out.suffix.lower())
+    if text:
+        page = text(numbers)
+    else:
+        page = render(models, numbers, logs, draw_frames(*chosen, shown) if chosen else [])
+    json_path = out.with_suffix(".json")
     write_json(json_path, numbers)
-    write_text(out_html, html)
+    write_text(out, page)
     return json_path
+
+
+def _refuse_unequal(comparisons: list[dict[str, Any]], allowed: bool) -> None:
+    unfair = [(one, line) for one in comparisons for line in one["unfair"]]
+    if unfair and not allowed:
+        one, line = unfair[0]
+        raise UserError(
+            f"{one['distilled']} and {one['baseline']} are not comparable: {line}"
+            + (f" (and {len(unfair) - 1} more)" if len(unfair) > 1 else ""),
+            None,
+            "--allow-unequal shows them with a warning",
+        )
 
 
 def report_numbers(
@@ -175,6 +201,7 @@ def render(
         ap=ap,
         class_tables={"kitti": ap_tables, "nuscenes": distance_tables}[numbers["benchmark"]](runs),
         run_legend=charts.run_legend(runs),
+        pareto=charts.pareto(models),
         pr_figures=charts.precision_recall(runs),
         loss_chart=charts.total_loss(runs, logs),
         term_figures=[(r, charts.term_charts(logs[r.name])) for r in runs if r.name in logs],

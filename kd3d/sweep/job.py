@@ -166,6 +166,7 @@ class SweepJob:
                 title,
                 spread=seed_spread(numbers, student, self.baseline),
                 data_root=self.sweep.data_root,
+                allow_unequal=True,  # arms of other budgets stand beside
             )
             say(f"kd3d: wrote {page}")
 

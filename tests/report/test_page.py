@@ -1,5 +1,6 @@
 """The page: its numbers are the records', it needs no network, and nothing is dropped silently."""
 
+import csv
 import html.parser
 import json
 import re
@@ -7,11 +8,12 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from kd3d.errors import UserError
 from kd3d.report.benchmarks.kitti import ap
-from kd3d.report.frames import common_frames, count_found, evenly_spaced
+from kd3d.report.frames import common_frames, evenly_spaced, found_labels
 from kd3d.report.page import write_report
 from kd3d.report.record import RunRecord
 from kd3d.report.scenes import Boxes
@@ -22,6 +24,8 @@ from tests.report.study import FRAMES
 SECTIONS = {
     "verdict",
     "summary",
+    "cost",
+    "strata",
     "ap",
     "pr",
     "training",
@@ -147,7 +151,10 @@ def test_data_that_moved_or_broke_is_said_and_does_not_stop_the_page(study, tmp_
 
 def test_unfair_runs_get_a_warning(study, tmp_path):
     run = changed(study[2], tmp_path / "run", iterations=1800)
-    write_report([*study[:2], run], tmp_path / "r.html", frames=0)
+    with pytest.raises(UserError, match="not comparable: iterations: distilled 1800"):
+        write_report([*study[:2], run], tmp_path / "r.html", frames=0)
+    assert not (tmp_path / "r.html").exists()
+    write_report([*study[:2], run], tmp_path / "r.html", frames=0, allow_unequal=True)
     tags = Tags((tmp_path / "r.html").read_text())
     assert any(a.get("role") == "alert" for _, a in tags.tags)
     assert "iterations: distilled 1800, baseline 900" in tags.text
@@ -168,7 +175,7 @@ def test_bad_runs_write_nothing(study, tmp_path):
     for runs in ([], [empty], [study[0], study[0]]):
         with pytest.raises(UserError):
             write_report(runs, out)
-    with pytest.raises(UserError, match="HTML"):
+    with pytest.raises(UserError, match="unknown kind of report"):
         write_report(study, out.with_suffix(".txt"))
     assert not out.parent.exists()
 
@@ -192,20 +199,68 @@ def test_command_line(study, tmp_path):
     assert not (tmp_path / "s.html").exists()
 
 
-def test_found_labels_are_counted_once_by_class_and_distance():
-    import numpy as np
+def test_seeds_of_a_model_stand_together_with_their_interval(study, tmp_path):
+    runs = list(study)
+    for seed in (1, 2):
+        runs += [
+            changed(folder, tmp_path / f"{folder.name}{seed}", seed=seed) for folder in study[1:]
+        ]
+    better = json.loads((runs[-1] / "record.json").read_text())["result"]
+    for levels in better["Car"]["3D"]["AP40"].values():
+        levels[1] += 3.0
+    (runs[-1] / "record.json").write_text(
+        json.dumps(json.loads((runs[-1] / "record.json").read_text()) | {"result": better})
+    )
+    numbers = json.loads(write_report(runs, tmp_path / "r.html", frames=1).read_text())
+    assert [model["seeds"] for model in numbers["models"]] == [[0], [0, 1, 2], [0, 1, 2]]
+    (comparison,) = numbers["comparisons"]
+    car = comparison["metrics"][0]
+    assert car["n"] == 3
+    gains = np.array(car["gains"])
+    assert gains[2] == pytest.approx(gains[0] + 3.0)
+    half = 4.302653 * gains.std(ddof=1) / 3**0.5  # Student's t, two degrees of freedom
+    assert car["ci95"] == pytest.approx([gains.mean() - half, gains.mean() + half], rel=1e-5)
+    assert car["verdict"] == comparison["verdict"] == "gain"
+    text = Tags((tmp_path / "r.html").read_text()).text
+    assert "3 seeds, paired" in text
+    assert "seeds 0, 1, 2" in text
+    assert len(numbers["runs"]) == 7
 
+
+def test_a_single_seed_gets_an_interval_over_frames_and_tables_in_text(study, tmp_path):
+    numbers = json.loads(write_report(study, tmp_path / "r.md").read_text())
+    car = numbers["comparisons"][0]["metrics"][0]
+    low, high = car["ci95"]
+    assert low < car["gain"] < high
+    assert car["verdict"] == "no evidence"
+    assert "which says nothing of other seeds" in car["reason"]
+    text = (tmp_path / "r.md").read_text()
+    assert "| Car 3D AP |" in text
+    assert f"{car['gain']:+.2f}".replace("-", "\u2212") in text
+    strata = numbers["frames"]["strata"]
+    assert {row["group"] for row in strata} == {"distance", "occlusion", "class"}
+    for group in ("distance", "occlusion", "class"):
+        counted = sum(row["labels"] for row in strata if row["group"] == group)
+        assert counted == sum(frame["labels"] for frame in numbers["frames"]["frames"].values())
+    write_report(study, tmp_path / "r.csv", resamples=0)
+    rows = list(csv.DictReader((tmp_path / "r.csv").open()))
+    cell = next(r for r in rows if r["model"] == "distilled" and r["row"] == "Car 3D AP")
+    assert float(cell["value"]) == car["distilled"]
+    quiet = json.loads((tmp_path / "r.json").read_text())["comparisons"][0]["metrics"][0]
+    assert quiet["ci95"] is None
+
+
+def test_found_labels_are_counted_once_by_class_and_distance():
     def boxes(*rows):
         table = np.array([row[1:] for row in rows], dtype=float).reshape(-1, 3)
         full = np.column_stack([table[:, :2], np.ones((len(table), 5))])
         return Boxes(np.array([row[0] for row in rows], dtype=object), full, table[:, 2])
 
     truth = boxes(("Car", 10, 0, 0), ("Car", 10.8, 0, 0), ("Cyclist", 20, 0, 0))
-    assert count_found(truth, boxes(("Car", 10.1, 0, 0.9), ("Car", 10.2, 0, 0.8)), 1.0) == 2
-    assert (
-        count_found(truth, boxes(("Pedestrian", 20, 0, 0.9), ("Cyclist", 21.1, 0, 0.9)), 1.0) == 0
-    )
-    assert count_found(truth, boxes(), 1.0) == 0
+    assert found_labels(truth, boxes(("Car", 10.1, 0, 0.9), ("Car", 10.2, 0, 0.8)), 1.0).sum() == 2
+    others = boxes(("Pedestrian", 20, 0, 0.9), ("Cyclist", 21.1, 0, 0.9))
+    assert found_labels(truth, others, 1.0).sum() == 0
+    assert found_labels(truth, boxes(), 1.0).sum() == 0
     assert evenly_spaced(list("abcdefg"), 3) == ["a", "d", "g"]
     assert evenly_spaced(["a"], 3) == ["a"]
     assert common_frames([]) == []

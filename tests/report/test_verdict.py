@@ -59,6 +59,7 @@ def test_a_gain_must_exceed_the_spread(after, sd, verdict):
         ({"seed": 3}, "seed"),
         ({"supervision": "3D boxes, depth"}, "supervision"),
         ({"params": 90_000}, "params"),
+        ({"recipe": {"test_pipeline": "b"}}, "recipe.test_pipeline: distilled 'b', baseline 'a'"),
         (
             {"data": {"root": "d", "simulated": True, "split": "val", "train_frames": 600}},
             "data.train_frames: distilled 600, baseline 300",
@@ -66,17 +67,19 @@ def test_a_gain_must_exceed_the_spread(after, sd, verdict):
     ],
 )
 def test_unequal_runs_get_no_verdict(changes, said):
-    (comparison,) = compare([run("baseline"), run("distilled", 90.0, **changes)], spread(0.1))
+    recipe = {"test_pipeline": "a"}
+    distilled = run("distilled", 90.0, **({"recipe": recipe} | changes))
+    (comparison,) = compare([run("baseline", recipe=recipe), distilled], spread(0.1))
     assert comparison["verdict"] == "not comparable"
     assert len(comparison["unfair"]) == 1
     assert said in comparison["unfair"][0]
 
 
 def test_each_distilled_run_meets_the_baseline_of_its_seed():
-    runs = [run("baseline"), run("baseline", 40.0, name="b1", seed=1)]
+    runs = [run("baseline", name="b0"), run("baseline", 40.0, name="b1", seed=1)]
     runs += [run("distilled", 44.0, name="d1", seed=1), run("distilled", 55.0)]
     pairs = [(c["distilled"], c["baseline"], c["metrics"][0]["gain"]) for c in compare(runs)]
-    assert pairs == [("d1", "b1", 4.0), ("distilled", "baseline", 5.0)]
+    assert pairs == [("d1", "b1", 4.0), ("distilled", "b0", 5.0)]
     assert compare([run("teacher"), run("distilled")]) == []
 
 

@@ -20,6 +20,7 @@ class Metric:
         higher: Whether more is better; False for errors.
         unit: Of a difference, "AP" for instance; empty where there is none.
         digits: Shown behind the point.
+        short: For narrow columns; the label where it is empty.
     """
 
     key: str
@@ -28,6 +29,10 @@ class Metric:
     higher: bool = True
     unit: str = ""
     digits: int = 2
+    short: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "short", self.short or self.label)
 
     def show(self, value: float, signed: bool = False) -> str:
         """Return the value as text, with a true minus sign."""
@@ -48,6 +53,7 @@ class Benchmark:
         class_score: Score of a class for bars: label and reader of (result, class name), 0 to 100.
         classes: Takes the evaluated classes out of a result.
         validate: Raises a UserError for a malformed result.
+        brief: Leaves of a result what its metrics need.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Benchmark:
     class_score: tuple[str, Callable[[Result, str], float | None]]
     classes: Callable[[Result], list[str]]
     validate: Callable[[Result], None]
+    brief: Callable[[Result], Result]
 
     @property
     def primary(self) -> Metric:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kd3d.errors import UserError
@@ -58,24 +59,36 @@ def _validate_aps(values: Any, where: str) -> None:
         )
 
 
+def brief(result: Result) -> Result:
+    """Return 3D and BEV AP40 alone."""
+    return {
+        name: {metric: {"AP40": result[name][metric]["AP40"]} for metric in ("3D", "BEV")}
+        for name in classes(result)
+    }
+
+
+def _metric(key: str, label: str, read: Callable[[Result], float | None], short: str) -> Metric:
+    return Metric(key, label, read, unit="AP", short=short)
+
+
 KITTI = Benchmark(
     name="kitti",
     title="KITTI",
     metrics=(
-        Metric("car_3d_moderate", "Car 3D AP", lambda r: ap(r, "Car", "3D"), unit="AP"),
-        Metric("car_bev_moderate", "Car BEV AP", lambda r: ap(r, "Car", "BEV"), unit="AP"),
-        Metric(
+        _metric("car_3d_moderate", "Car 3D AP", lambda r: ap(r, "Car", "3D"), "car 3D"),
+        _metric("car_bev_moderate", "Car BEV AP", lambda r: ap(r, "Car", "BEV"), "car BEV"),
+        _metric(
             "car_3d_loose_moderate",
             "Car 3D AP, loose overlap",
             lambda r: ap(r, "Car", "3D", overlap="loose"),
-            unit="AP",
+            "car 3D, 0.5",
         ),
-        Metric("mean_3d_moderate", "Mean 3D AP over classes", mean_ap, unit="AP"),
-        Metric(
+        _metric("mean_3d_moderate", "Mean 3D AP over classes", mean_ap, "mean 3D"),
+        _metric(
             "mean_bev_moderate",
             "Mean BEV AP over classes",
             lambda r: mean_ap(r, "BEV"),
-            unit="AP",
+            "mean BEV",
         ),
     ),
     rule="AP: strict overlap, moderate, 40 recall points, in percent.",
@@ -84,4 +97,5 @@ KITTI = Benchmark(
     class_score=("3D AP", lambda r, name: ap(r, name)),
     classes=classes,
     validate=validate,
+    brief=brief,
 )

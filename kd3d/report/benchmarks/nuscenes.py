@@ -50,6 +50,12 @@ def validate(result: Result) -> None:
         raise UserError("result.mean_dist_aps holds no class")
 
 
+def brief(result: Result) -> Result:
+    """Return the scores, the errors and the classes' AP, without distances and single errors."""
+    kept = ("nd_score", "mean_ap", "tp_errors", "mean_dist_aps", "boxes", "notes")
+    return {key: result[key] for key in kept if key in result}
+
+
 NUSCENES = Benchmark(
     name="nuscenes",
     title="nuScenes",
@@ -70,4 +76,5 @@ NUSCENES = Benchmark(
     class_score=("AP", class_ap),
     classes=classes,
     validate=validate,
+    brief=brief,
 )

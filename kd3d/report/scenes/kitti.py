@@ -13,6 +13,9 @@ from kd3d.data.kitti_geometry import lidar_boxes
 from kd3d.report.record import RunRecord
 from kd3d.report.scenes.scenes import Boxes, Scenes, predictions
 
+OCCLUSION = {0: "0 visible", 1: "1 partly hidden", 2: "2 largely hidden"}
+UNKNOWN = "3 unknown"
+
 
 class KittiScenes(Scenes):
     """Frames of a folder with ``training/``; predictions are KITTI text files."""
@@ -78,4 +81,7 @@ class KittiScenes(Scenes):
     def _boxes(self, path: Path, frame: str, scores: bool) -> Boxes:
         labels = read_labels(path, scores=scores)
         labels = labels[np.isin(labels.name.astype(str), CLASSES)]
-        return Boxes(labels.name, lidar_boxes(labels, self._calibration(frame)), labels.score)
+        boxes = lidar_boxes(labels, self._calibration(frame))
+        levels = [OCCLUSION.get(int(level), UNKNOWN) for level in labels.occluded]
+        seen = {} if scores else {"occlusion": np.array(levels, dtype=object)}
+        return Boxes(labels.name, boxes, labels.score, seen)

@@ -24,6 +24,8 @@ from kd3d.report.record import RunRecord
 from kd3d.report.scenes.scenes import Boxes, Scenes, predictions
 
 RESULT_FILE = "results_nusc.json"
+POINTS = ("0 points", "1 to 5 points", "6 to 20 points", "21 points and more")
+POINT_EDGES = (1, 6, 21)
 
 
 class NuScenesScenes(Scenes):
@@ -59,9 +61,12 @@ class NuScenesScenes(Scenes):
     def truth(self, frame: str) -> Boxes:
         """Return the boxes of the ten classes."""
         info = self.infos[frame]
-        labels = [i["bbox_label_3d"] for i in info["instances"] if i["bbox_label_3d"] >= 0]
-        names = np.array([CATEGORIES[label] for label in labels], dtype=object)
-        return Boxes(names, info_boxes(info), np.full(len(names), np.nan))
+        labels = [one for one in info["instances"] if one["bbox_label_3d"] >= 0]
+        names = np.array([CATEGORIES[one["bbox_label_3d"]] for one in labels], dtype=object)
+        hits = np.array([one["num_lidar_pts"] for one in labels], dtype=int)
+        points = np.array(POINTS, dtype=object)[np.digitize(hits, POINT_EDGES)]
+        unscored = np.full(len(names), np.nan)
+        return Boxes(names, info_boxes(info), unscored, {"LiDAR points": points})
 
     def found(self, run: RunRecord, frame: str) -> Boxes:
         """Return a run's boxes, from the global frame into the LiDAR's."""

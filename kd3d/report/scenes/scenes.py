@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +17,19 @@ GROUND_TRUTH = "ground truth"
 
 @dataclass
 class Boxes:
-    """Boxes of one frame: (N,) class names, (N, 7) LiDAR boxes and (N,) scores (NaN: labels)."""
+    """Boxes of one frame.
+
+    Attributes:
+        name: (N,) class names.
+        box: (N, 7) LiDAR boxes.
+        score: (N,) scores; NaN for labels.
+        seen: Of labels: how well they are seen, (N,) texts by what is told from.
+    """
 
     name: np.ndarray
     box: np.ndarray
     score: np.ndarray
+    seen: dict[str, np.ndarray] = field(default_factory=dict)
 
     def of_score(self, at_least: float) -> Boxes:
         """Return the boxes with a score of at least the given one."""
