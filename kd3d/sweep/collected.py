@@ -1,4 +1,4 @@
-"""A finished sweep as one small JSON object, and as Markdown tables: what a repository keeps of it."""
+"""A finished sweep as one small JSON object and as Markdown: what a repository keeps of it."""
 
 from __future__ import annotations
 
