@@ -10,7 +10,7 @@ help:
 	@echo "make demo       set up, then train, distil, evaluate and report on simulated data"
 	@echo "make test       set up, then run the tests"
 	@echo "make lint       set up, then ruff and mypy"
-	@echo "make docs       check that the links between the documents resolve"
+	@echo "make docs       set up, then check the links and build the documentation into site/"
 	@echo "make clean      remove caches; make distclean removes .venv too"
 	@echo "Another Python: PYTHON=python3.11 make setup"
 
@@ -31,6 +31,7 @@ lint: setup
 
 docs: setup
 	$(BIN)/python tools/check_links.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis htmlcov .coverage build dist *.egg-info
