@@ -2,7 +2,7 @@
 _base_ = './_anchor_data.py'
 range_ = [0, -25.6, -3, 51.2, 25.6, 1]
 norm_cfg = dict(type='BN', eps=1e-3, momentum=0.05)
-epochs = 12
+epochs = 10
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(eta_max=2.5e-3, total_steps=epochs)
 optim_wrapper = dict(optimizer=dict(lr=2.5e-3))
