@@ -193,7 +193,10 @@ class Distiller(BaseModel):
         }
         for term in terms:
             term.further_specs = {f"{b}:{tap}": specs[b][tap] for b, tap in further_taps(term)}
-            term.attach(self._detector(term.teacher_branch, term.teacher_tap))
+            term.attach(
+                self._detector(term.teacher_branch, term.teacher_tap),
+                self._detector(term.student_branch, term.student_tap),
+            )
             student = specs[term.student_branch][term.student_tap]
             teacher = specs[term.teacher_branch][term.teacher_tap]
             term.build(student, term.match_classes(student, teacher))

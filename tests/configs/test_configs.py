@@ -47,9 +47,10 @@ NAMES = sorted(
     for path in FOLDER.rglob("*.py")
     if not str(path.relative_to(FOLDER)).startswith("_") and not path.stem.startswith("_")
 )
-ELSEWHERE = ("_nus.py", "_waymo.py")  # data that the tests have nothing like
+ELSEWHERE = ("_nus.py", "_nus-mini.py", "_waymo.py", "-mono3d.py")  # not clouds like KITTI's
 KITTI = [name for name in NAMES if not name.endswith(ELSEWHERE)]
-SURROUND = [name for name in NAMES if name.endswith("_nus.py") and "bev" in name.split("/")[1]]
+SURROUND = [name for name in NAMES if re.search(r"/.*bev.*_nus(-mini)?\.py$", name)]
+MONO = [name for name in NAMES if name.endswith("-mono3d.py")]
 BASELINES = [name for name in NAMES if re.fullmatch(r"baseline/.+-\d+x_kitti\.py", name)]
 FAMILIES = {  # values of a box in training
     "pointpillars": 7, "second": 7, "centerpoint-pillar": 9, "centerpoint-voxel": 9, "pointrcnn": 7,
@@ -64,7 +65,8 @@ ONE_EACH = [
 AT_FULL_SIZE = [
     name
     for name in NAMES
-    if name not in SURROUND and (name.startswith(("teachers/", "response/")) or name not in KITTI)
+    if not (name in [*SURROUND, *MONO] or "-mini" in name)
+    and (name.startswith(("teachers/", "response/")) or name not in KITTI)
 ]
 
 
@@ -204,6 +206,11 @@ def train_two_steps(name, data, weights, work, *options, left_out=()):
     for step in dataset.pipeline:
         step.update(SMALL_IMAGES.get(step.type, {}))
     make_tiny(config.model, weights)
+    for override in (stage.get("override", {}) for stage in config.get("stages", [])):
+        if "student" in override.get("model", {}):
+            make_tiny(override["model"], weights)
+        for key in ("train_cfg", "param_scheduler"):
+            override.pop(key, None)
     assert train(config).is_file()
     logs = sorted(work.glob("**/vis_data/scalars.json"), key=lambda log: log.stat().st_mtime)
     assert len(logs) == len(config.get("stages", [None]))
@@ -257,9 +264,25 @@ def test_a_camera_student_trains_through_the_runner(drives, weights, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unformatted")
-@pytest.mark.parametrize("name", [*SURROUND, "teachers/centerpoint-pillar_nus.py"])
+@pytest.mark.parametrize(
+    "name", [*SURROUND, *(f"teachers/centerpoint-pillar_nus{end}.py" for end in ("", "-mini"))]
+)
 def test_every_surround_config_trains_through_the_runner(name, drives, weights, tmp_path):
     (logged,) = train_two_steps(name, drives, weights, tmp_path, *ONE_AT_A_TIME)
+    check_log(name, logged)
+
+
+@pytest.mark.usefixtures("unformatted")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name.startswith("pkd/") else pytest.mark.slow)
+        for name in MONO
+    ],
+)
+def test_every_config_of_single_images_trains_through_the_runner(name, request, weights, tmp_path):
+    data = request.getfixturevalue("drives" if "_nus" in name else "simulated")
+    (logged,) = train_two_steps(name, data, weights, tmp_path, *WITHOUT_VALIDATION)
     check_log(name, logged)
 
 

@@ -15,6 +15,7 @@ from kd3d.data.depth_maps import project
 from kd3d.data.image_augmentation import ImageAugmentation
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
+from kd3d.masks.solid import gaussian_solid
 from kd3d.models import tiny_bev
 from kd3d.models.bev.cameras import Cameras
 from kd3d.models.bev.view_transform import LiftSplat
@@ -35,7 +36,7 @@ register_all_modules(init_default_scope=False)
 register_all()
 
 KEEP = dict(type="KeepRawPoints", key="points_depth")
-DEPTH = dict(type="DepthMaps", points="points_depth", stride=8)
+DEPTH = dict(type="DepthMaps", points="points_depth", stride=8, objects=True)
 TURN = dict(
     type="GlobalRotScaleTrans",
     rot_range=[-0.3, 0.3],
@@ -139,6 +140,9 @@ def test_occupancy_lifted_cell_and_peak_coincide(cameras, detectors, scene, imag
     u, v = spot(seen)
     row, column = int((v + 0.5) // 8), int((u + 0.5) // 8)
     depth = sample.gt_depth_maps[0, row, column]
+    assert sample.gt_object_maps[0, row, column] == 1
+    assert set(sample.gt_object_maps.unique().tolist()) == {0, 1}
+    assert (sample.gt_depth_maps[sample.gt_object_maps == 1] > 0).all()
     lift = detectors["student"].view_transform
     context = torch.zeros(3, 1, 8, 16)
     context[0, 0, row, column] = 1
@@ -149,6 +153,15 @@ def test_occupancy_lifted_cell_and_peak_coincide(cameras, detectors, scene, imag
     assert bev.sum() == 1
     x, y = place(bev.shape, bev.argmax())
     assert max(abs(x - want[0]), abs(y - want[1])) <= 1.6
+    bounds = [(*tiny_bev.RANGE[i::3], edge) for i, edge in enumerate((0.8, 0.8, 1.0))]
+    filled = lift.occupancy(bins, metas, tiny_bev.IMAGE, bounds)
+    assert filled.shape == (1, 8, 56, 80)
+    assert filled.sum() == 1
+    boxes = [sample.gt_instances_3d.bboxes_3d.tensor[:, :7]]
+    extent = (*tiny_bev.RANGE[:2], *tiny_bev.RANGE[3:5])
+    solid = gaussian_solid(boxes, extent, (-5.0, 3.0), (8, 56, 80), min_radius=3)
+    assert solid[0, int(want[2] + 5)].max() == 1
+    assert (filled * solid).sum() > 0
 
 
 @pytest.mark.parametrize("image", IMAGES)
