@@ -43,12 +43,14 @@ class Term(nn.Module):
             trained on, a teacher's among them (`kd3d.core.labels`), not the ground truth alone.
         needs_detector: Whether the term runs a part of the teacher itself; teachers without a
             detector of their own (ensembles, caches) are refused.
+        alone: Whether its target is measured and no model's: both its taps are then one.
     """
 
     weight: Tensor
     weighs_samples = False
     joined = False
     needs_detector = False
+    alone = False
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0

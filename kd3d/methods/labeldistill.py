@@ -103,11 +103,14 @@ def labeldistill(
         official_parity: The authors' forms and weights.
     """
     usual = OFFICIAL if official_parity else USUAL
-    first = dict(share="first", binary=True)
-    along = [("LabelTerm", tap, f"{teacher}:{MID},head", dict(start=start))]
-    before = [("ThirdTerm", one, f"{labels}:{one}", first) for one in taps]
+    encoder: list[tuple[str, str, str, dict]] = [
+        ("LabelTerm", tap, f"{teacher}:{MID},head", dict(start=start))
+    ]
+    if labels is not None:
+        first = dict(share="first", binary=True)
+        encoder = [("ThirdTerm", one, f"{labels}:{one}", first) for one in taps]
     kinds: dict[str, list[tuple[str, str, str, dict]]] = {
-        "label": along if labels is None else before,
+        "label": encoder,
         "lidar": [("ThirdTerm", one, f"{teacher}:{one}", {}) for one in taps],
         "response": [("LabelResponseTerm", "head", f"{teacher}:head", dict(boxes=boxes))],
     }

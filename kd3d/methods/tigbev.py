@@ -152,7 +152,7 @@ class InnerDepthTerm(Term):
         **options: See `Term`.
     """
 
-    needs_detector = True
+    alone = True
     bins: Tensor
 
     def __init__(self, *sides: Any, official_parity: bool = False, **options: Any) -> None:

@@ -165,8 +165,8 @@ class OccupancyTerm(Term):
 
     def build(self, student: FeatureSpec, teacher: FeatureSpec) -> None:
         """Refuse models that do not lift; choose the voxels."""
-        for side, spec, model in (("student", student, self.learner),
-                                  ("teacher", teacher, self.detector)):  # fmt: skip
+        sides = zip(("student", "teacher"), (student, teacher), (self.learner, self.detector))
+        for side, spec, model in sides:
             view = getattr(model(), "view_transform", None)
             if spec.layout != "image" or view is None or view.bins.count != spec.channels:
                 raise UserError(
@@ -176,7 +176,7 @@ class OccupancyTerm(Term):
                 )
         grid = self.learner().view_transform.grid
         low, high = grid.low, [a + b * c for a, b, c in zip(grid.low, grid.step, grid.count)]
-        self.bounds = tuple(zip(low, high, self.voxel_m))
+        self.bounds: Any = tuple(zip(low, high, self.voxel_m))
         self.extent = low[0], low[1], high[0], high[1]
 
     def distance(self, student: Tensor, teacher: Tensor, context: Context) -> Tensor:
@@ -191,8 +191,9 @@ class OccupancyTerm(Term):
             )
         ]
         boxes = [box.to(student.device) for box in context.boxes]
+        layers, height, width = filled[0].shape[1:]
         z_m = self.bounds[2][:2]
-        mask = gaussian_solid(boxes, self.extent, z_m, tuple(filled[0].shape[1:]))
+        mask = gaussian_solid(boxes, self.extent, z_m, (layers, height, width))
         return self.compared(*filled, mask)
 
     def compared(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -203,4 +204,5 @@ class OccupancyTerm(Term):
 
 def _image_shape(context: Context, branch: str) -> tuple[int, int]:
     """Return height and width of a model's images."""
-    return tuple(context.inputs[branch]["imgs"].shape[-2:])
+    height, width = context.inputs[branch]["imgs"].shape[-2:]
+    return height, width

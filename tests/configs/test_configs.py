@@ -207,8 +207,10 @@ def train_two_steps(name, data, weights, work, *options, left_out=()):
         step.update(SMALL_IMAGES.get(step.type, {}))
     make_tiny(config.model, weights)
     for override in (stage.get("override", {}) for stage in config.get("stages", [])):
-        if "student" in override.get("model", {}):
-            make_tiny(override["model"], weights)
+        if "student" in override.get("model", {}):  # replaces the models whole
+            replaced = override.model.teachers.pop("_delete_")
+            make_tiny(override.model, weights)
+            override.model.teachers["_delete_"] = replaced
         for key in ("train_cfg", "param_scheduler"):
             override.pop(key, None)
     assert train(config).is_file()

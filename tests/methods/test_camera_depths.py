@@ -99,9 +99,10 @@ def voxels(view, logits, metas):
     points = Cameras.of(metas).lift(frustum).flatten(2, 4)
     share = logits.softmax(1).view(len(metas), tiny_bev.CAMERAS, -1)
     filled = torch.zeros(len(metas), 8, 112, 160)
+    low, edge = torch.tensor(tiny_bev.RANGE[:3]), torch.tensor([0.4, 0.4, 1.0])
     for i in range(len(metas)):
         for place, p in zip(points[i].flatten(0, 1), share[i].flatten()):
-            x, y, z = ((place - torch.tensor(tiny_bev.RANGE[:3])) / torch.tensor([0.4, 0.4, 1.0])).floor().int().tolist()  # fmt: skip # noqa: E501
+            x, y, z = ((place - low) / edge).floor().int().tolist()
             if 0 <= x < 160 and 0 <= y < 112 and 0 <= z < 8:
                 filled[i, z, y, x] += p
     return filled
