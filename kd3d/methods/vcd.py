@@ -181,20 +181,20 @@ class OccupancyTerm(Term):
 
     def distance(self, student: Tensor, teacher: Tensor, context: Context) -> Tensor:
         """Return the mean under the objects' Gaussians."""
-        filled = [
+        sides = (
+            (self.learner, student, self.student_branch),
+            (self.detector, teacher, self.teacher_branch),
+        )
+        ours, theirs = (
             model().view_transform.occupancy(
                 logits.softmax(1), context.metas, _image_shape(context, branch), self.bounds
             )
-            for model, logits, branch in (
-                (self.learner, student, self.student_branch),
-                (self.detector, teacher, self.teacher_branch),
-            )
-        ]
+            for model, logits, branch in sides
+        )
         boxes = [box.to(student.device) for box in context.boxes]
-        layers, height, width = filled[0].shape[1:]
-        z_m = self.bounds[2][:2]
-        mask = gaussian_solid(boxes, self.extent, z_m, (layers, height, width))
-        return self.compared(*filled, mask)
+        layers, height, width = ours.shape[1:]
+        mask = gaussian_solid(boxes, self.extent, self.bounds[2][:2], (layers, height, width))
+        return self.compared(ours, theirs, mask)
 
     def compared(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         """Return the mean difference of occupancies (B, Z, Y, X) under a mask of that shape."""

@@ -170,7 +170,7 @@ def test_occupancy_lifted_cell_and_peak_coincide(cameras, detectors, scene, imag
     x, y = place(bev.shape, bev.argmax())
     assert max(abs(x - want[0]), abs(y - want[1])) <= 1.6
     bounds = [(*tiny_bev.RANGE[i::3], edge) for i, edge in enumerate((0.8, 0.8, 1.0))]
-    filled = lift.occupancy(bins, metas, tiny_bev.IMAGE, bounds)
+    filled = lift.occupancy(bins * context, metas, tiny_bev.IMAGE, bounds)
     assert filled.shape == (1, 8, 56, 80)
     assert filled.sum() == 1
     boxes = [sample.gt_instances_3d.bboxes_3d.tensor[:, :7]]
