@@ -203,7 +203,8 @@ def train_two_steps(name, data, weights, work, *options, left_out=()):
         dataset = dataset.dataset
     dataset.indices = 4
     dataset.pipeline = [step for step in dataset.pipeline if step.type not in left_out]
-    for step in dataset.pipeline:
+    validation = config.val_dataloader.dataset.pipeline if config.val_dataloader else []
+    for step in [*dataset.pipeline, *validation]:
         step.update(SMALL_IMAGES.get(step.type, {}))
     make_tiny(config.model, weights)
     for override in (stage.get("override", {}) for stage in config.get("stages", [])):
@@ -223,6 +224,10 @@ COMPILED = ("ObjectNoise",)  # numba takes ten seconds for it: slow tests have i
 ONE_AT_A_TIME = [f"val_{part}=None" for part in ("dataloader", "cfg", "evaluator")] + [
     "train_dataloader.batch_size=1"  # two frames are two steps
 ]
+VALIDATED = [
+    "train_cfg.val_interval=1",
+    *(f"val_dataloader.{key}" for key in ("num_workers=0", "persistent_workers=False")),
+]
 WITHOUT_VALIDATION = [f"val_{part}=None" for part in ("dataloader", "cfg", "evaluator")]
 
 
@@ -240,8 +245,7 @@ def check_log(name, logged, last=True):
 def test_a_config_of_each_family_trains_through_the_runner(name, simulated, weights, tmp_path):
     """Its pipeline, schedule, checkpoints and exported student; one of them with validation."""
     first = name == ONE_EACH[0]
-    more = [f"val_dataloader.{key}" for key in ("num_workers=0", "persistent_workers=False")]
-    options = [*more, "train_cfg.val_interval=1"] if first else WITHOUT_VALIDATION
+    options = VALIDATED if first else WITHOUT_VALIDATION
     (logged,) = train_two_steps(name, simulated, weights, tmp_path, *options, left_out=COMPILED)
     check_log(name, logged)
     assert any("Car_3D_AP40_moderate_strict" in line for line in logged) == first
@@ -285,8 +289,11 @@ def test_every_surround_config_trains_through_the_runner(name, drives, weights, 
 )
 def test_every_config_of_single_images_trains_through_the_runner(name, request, weights, tmp_path):
     data = request.getfixturevalue("drives" if "_nus" in name else "simulated")
-    (logged,) = train_two_steps(name, data, weights, tmp_path, *WITHOUT_VALIDATION)
+    scored = name.startswith("pkd/")
+    options = VALIDATED if scored else WITHOUT_VALIDATION
+    (logged,) = train_two_steps(name, data, weights, tmp_path, *options)
     check_log(name, logged)
+    assert any("Car_3D_AP40_moderate_strict" in line for line in logged) == scored
 
 
 def test_every_method_has_a_config():

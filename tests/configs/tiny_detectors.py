@@ -33,7 +33,7 @@ SMALL = {  # stand for a detector of surround cameras and for its teachers
 SMALL_IMAGES = {
     "LoadSurroundImages": dict(size=(96, 256)),
     "DepthMaps": dict(stride=8),
-    "mmdet.Resize": dict(scale=(256, 144)),
+    "Resize3D": dict(scale=(256, 144)),
     "AffineResize": dict(img_scale=(320, 96)),
 }
 MONO = ("FCOSMono3D", "SMOKEMono3D")  # detectors of single images; student and teacher as narrow

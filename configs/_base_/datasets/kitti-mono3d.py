@@ -1,4 +1,5 @@
-# KITTI's left colour images, three classes, as mmdet3d has it: kd3d prepare kitti --root data/kitti.
+# KITTI's left colour images, three classes, as mmdet3d has it, with the intrinsics scaled where images
+# are of another size: kd3d prepare kitti --root data/kitti.
 data_root = 'data/kitti/'
 class_names = ['Pedestrian', 'Cyclist', 'Car']
 dataset = dict(
@@ -28,12 +29,12 @@ pack = dict(
     ])
 train_pipeline = [
     *load,
-    dict(type='mmdet.Resize', scale=(1242, 375), keep_ratio=True),
+    dict(type='Resize3D', scale=(1242, 375), keep_ratio=True),
     dict(type='RandomFlip3D', flip_ratio_bev_horizontal=0.5), pack
 ]
 test_pipeline = [
     load[0],
-    dict(type='mmdet.Resize', scale=(1242, 375), keep_ratio=True),
+    dict(type='Resize3D', scale=(1242, 375), keep_ratio=True),
     dict(type='Pack3DDetInputs', keys=['img'])
 ]
 train_dataloader = dict(

@@ -1,4 +1,5 @@
-# nuScenes image by image, as mmdet3d has it for FCOS3D: kd3d prepare nuscenes --data-root data/nuscenes.
+# nuScenes image by image, as mmdet3d has it for FCOS3D, with the intrinsics scaled where images are of
+# another size: kd3d prepare nuscenes --data-root data/nuscenes.
 data_root = 'data/nuscenes/'
 class_names = [
     'car', 'truck', 'trailer', 'bus', 'construction_vehicle', 'bicycle', 'motorcycle',
@@ -32,7 +33,7 @@ train_pipeline = [
         with_bbox_3d=True,
         with_label_3d=True,
         with_bbox_depth=True),
-    dict(type='mmdet.Resize', scale=image_scale, keep_ratio=True),
+    dict(type='Resize3D', scale=image_scale, keep_ratio=True),
     dict(type='RandomFlip3D', flip_ratio_bev_horizontal=0.5),
     dict(
         type='Pack3DDetInputs',
@@ -43,7 +44,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFileMono3D'),
-    dict(type='mmdet.Resize', scale=image_scale, keep_ratio=True),
+    dict(type='Resize3D', scale=image_scale, keep_ratio=True),
     dict(type='Pack3DDetInputs', keys=['img'])
 ]
 train_dataloader = dict(
