@@ -116,7 +116,9 @@ class Distiller(BaseModel):
             if teacher.wanted or teacher.trains:
                 models |= teacher.branches
                 configs |= teacher.preprocessors
-        self.data_preprocessor = BranchPreprocessor(models, configs, branches)
+        known = (branches or {}).items()  # what a stored teacher would read is not needed
+        own = {k: v for k, v in known if k not in self.teachers or self.teachers[k].branches}
+        self.data_preprocessor = BranchPreprocessor(models, configs, own)
         self.progress = 0.0
         self.balance: Any = None if balance is None else build_balance(balance, self)
         self.monitor: Any = None  # set by a hook for the steps that it looks at

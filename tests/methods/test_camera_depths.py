@@ -142,3 +142,21 @@ def test_occupancy_is_zero_for_an_equal_student_and_without_objects():
 def test_occupancy_needs_two_models_that_lift():
     with pytest.raises(UserError, match="no tap 'depth'"):
         distiller(OCCUPANCY, tiny_bev.centerpoint())
+
+
+@pytest.mark.parametrize("method", [INNER, OCCUPANCY])
+def test_the_loss_falls_on_one_batch_and_the_teacher_stays(method):
+    model, data = distiller(method, other_bins()), with_objects()
+    teacher = model.teachers["teacher"].model
+    before = copy.deepcopy(teacher.state_dict())
+    optimizer = torch.optim.Adam(model.student.parameters(), lr=3e-3)
+    values = []
+    for _ in range(12):
+        loss = sum(kd_losses(model, data).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.9 * values[0], values
+    assert all(p.grad is None for p in teacher.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
