@@ -88,6 +88,36 @@ def moved(value: Any, spec: FeatureSpec, motions: list[Motion], log_dims: bool) 
     return [[_move_task(part, spec, motions, sources, log_dims) for part in task] for task in value]
 
 
+def moved_from_car(
+    value: Tensor,
+    source: FeatureSpec,
+    target: FeatureSpec,
+    lidar2ego: Tensor,
+    motions: list[Motion],
+) -> Tensor:
+    """Read stored maps of the car's frame at the cells of the moved LiDAR's, in one resampling.
+
+    A live teacher gets the moved cloud in the car's frame, p' = E M p; what it sees at a place q of
+    the moved LiDAR's frame, the stored map of E p has at E M^-1 q. As in `moved`, what the stored
+    scene did not see at the border stays unseen.
+
+    Args:
+        value: (B, C, H, W) in the car's frame, without augmentation.
+        source: Its spec, in the car's frame.
+        target: Spec of the result, in the LiDAR's frame.
+        lidar2ego: E, (B, 4, 4); of it the part in the plane counts.
+        motions: M, one a sample.
+
+    Returns:
+        (B, C, H, W) on the target's cells.
+    """
+    made = []
+    for one, frame, motion in zip(value, lidar2ego.cpu().double(), motions):
+        grid = _sources(target, motion, source, frame)[None].to(one.dtype)
+        made.append(F.grid_sample(one[None], grid, "bilinear", "border", align_corners=False)[0])
+    return torch.stack(made)
+
+
 def move_boxes(boxes: Tensor, motion: Motion) -> Tensor:
     """Return (N, 7 or 9) boxes [x, y, z_bottom, dx, dy, dz, yaw, (vx, vy)] moved with the scene."""
     linear, shift = motion.linear.to(boxes), motion.shift.to(boxes)
@@ -101,12 +131,26 @@ def move_boxes(boxes: Tensor, motion: Motion) -> Tensor:
     return made
 
 
-def _sources(spec: FeatureSpec, motion: Motion) -> Tensor:
-    """Return where each cell's centre comes from, (H, W, 2) in the units of ``grid_sample``."""
-    x_min, y_min, x_max, y_max = spec.extent_m  # type: ignore[misc]
+def _sources(
+    spec: FeatureSpec,
+    motion: Motion,
+    source: FeatureSpec | None = None,
+    frame: Tensor | None = None,
+) -> Tensor:
+    """Return where each cell's centre comes from, (H, W, 2) in the units of ``grid_sample``.
+
+    Args:
+        spec: Of the moved map.
+        motion: Of the scene.
+        source: Of the stored map; None: the same.
+        frame: (4, 4) from the frame of `spec` to that of `source`; None: they are one.
+    """
     y, x = torch.meshgrid(*_centres(spec), indexing="ij")
     place = torch.stack([x, y], -1) - motion.shift
     place = place @ torch.linalg.inv(motion.linear).t()
+    if frame is not None:
+        place = place @ frame[:2, :2].t() + frame[:2, 3]
+    x_min, y_min, x_max, y_max = (source or spec).extent_m  # type: ignore[misc]
     low = torch.tensor([x_min, y_min], dtype=torch.float64)
     size = torch.tensor([x_max - x_min, y_max - y_min], dtype=torch.float64)
     return 2 * (place - low) / size - 1

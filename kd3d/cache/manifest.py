@@ -19,7 +19,8 @@ FORMAT = 1
 MODES = ("replay", "canonical")
 DTYPES = ("float32", "float16")
 STORE_KEYS = ("type", "store", "mode", "views", "dtype")
-FROZEN_KEYS = ("checkpoint", "name", "allow_uncertified", "minimum", "precision")
+FROZEN_KEYS = ("checkpoint", "name", "allow_uncertified", "minimum", "precision", "frame")
+LIDAR, CAR = "lidar", "ego"  # frames of a teacher, see `kd3d.teachers.frozen.Frozen`
 _MEANING = {
     "format": "is of another format",
     "mode": "has another mode",
@@ -62,8 +63,10 @@ def teacher_identity(teacher: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError("file not found", checkpoint, f"the checkpoint of {where}")
     detector = {k: v for k, v in teacher.items() if k not in (*STORE_KEYS, *FROZEN_KEYS)}
     model = resolve_detector(detector, where)
-    if teacher.get("precision", DTYPES[0]) != DTYPES[0]:
-        model = {"model": model, "precision": teacher["precision"]}
+    usual = {"precision": DTYPES[0], "frame": LIDAR}
+    other = {key: teacher[key] for key, value in usual.items() if teacher.get(key, value) != value}
+    if other:
+        model = {"model": model, **other}
     return {
         "format": FORMAT,
         "mode": mode,

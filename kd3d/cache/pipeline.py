@@ -13,6 +13,10 @@ DETERMINISTIC = (
     "LoadKittiPoints",
     "LoadPointsFromFile",
     "LoadPointsFromMultiSweeps",
+    "LoadSweeps",
+    "KeepRawPoints",
+    "PointsToEgo",
+    "DepthMaps",
     "LoadAnnotations3D",
     "PointsRangeFilter",
     "ObjectRangeFilter",
@@ -25,6 +29,7 @@ DETERMINISTIC = (
     "PackBranches",
     "Pack3DDetInputs",
 )
+IMAGES = "LoadSurroundImages"  # each image's augmentation is its own and undone when it is lifted
 NESTED = ("transforms", "load")  # keys of transforms inside of a transform
 STATEFUL_SAMPLERS = ("DataBaseSampler", "UnifiedDataBaseSampler")
 MIXING = ("Mosaic", "MixUp", "CachedMosaic", "CachedMixUp", "PolarMix", "LaserMix")
@@ -68,6 +73,8 @@ def check_replay(pipeline: list[dict[str, Any]]) -> None:
 def canonical(pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the pipeline without geometric augmentation, which is replayed on what is stored.
 
+    Images of several cameras are left as they are taken: their augmentation moves no map.
+
     Raises:
         UserError: A transform that cannot be replayed on stored values.
     """
@@ -75,6 +82,9 @@ def canonical(pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for step in pipeline:
         kind = step["type"]
         if kind in GEOMETRIC or kind in ORDER_ONLY:
+            continue
+        if kind == IMAGES:
+            kept.append({**copy.deepcopy(dict(step)), "train": False})
             continue
         if kind not in DETERMINISTIC:
             raise UserError(

@@ -41,6 +41,8 @@ class Plan:
         reads: Tap name -> the part that terms read; None: all of it.
         batch_size: Samples in a batch.
         workers: Loading processes.
+        specs: Tap name -> spec of what is stored.
+        frame: In which it lies: ``lidar``, or ``ego``.
         skeletons: Tap name -> nesting, known after the first batch.
     """
 
@@ -55,6 +57,8 @@ class Plan:
     reads: dict[str, dict[str, Any] | None]
     batch_size: int
     workers: int
+    specs: dict[str, Any]
+    frame: str = manifest.LIDAR
     skeletons: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -87,7 +91,7 @@ class Plan:
 
     def parts(self, tap: str, value: Any, inputs: dict, context: Context) -> list[Arrays]:
         """Return what is stored of a tap's batch, one dict of arrays a sample."""
-        reads, layout = self.reads[tap], self.teacher.taps.specs[tap].layout
+        reads, layout = self.reads[tap], self.specs[tap].layout
         if reads is not None and "mask" in reads:
             layout, value = "foreground", self._reader(tap).foreground(value, context)
         elif reads is not None:
@@ -104,9 +108,8 @@ class Plan:
 
     def entries(self) -> dict[str, Any]:
         """Return the manifest's description of the taps."""
-        specs = self.teacher.taps.specs
         return {
-            tap: manifest.tap_entry(specs[tap], reads, self.skeletons.get(tap))
+            tap: manifest.tap_entry(self.specs[tap], reads, self.skeletons.get(tap))
             for tap, reads in self.reads.items()
         }
 
@@ -116,6 +119,7 @@ class Plan:
         model = self.teacher.model
         head = getattr(model, "pts_bbox_head", getattr(model, "bbox_head", None))
         facts["log_dims"] = bool(getattr(head, "norm_bbox", True))
+        facts["frame"] = self.frame
         if self.mode == "canonical":
             infos = [self.dataset.get_data_info(i) for i in range(self.samples)]
             facts["names"] = [str(info["sample_idx"]) for info in infos]
@@ -194,10 +198,13 @@ def make_plan(config: Any, distiller: Any, name: str) -> Plan:
     identity = manifest.teacher_identity(own, where)
     mode = identity["mode"]
     identity |= manifest.data_identity(config, mode)
-    reads = _reads(distiller, name, mode)
-    dataset = config.train_dataloader["dataset"]
+    reads, teacher = _reads(distiller, name, mode), distiller.teachers[name]
+    specs = teacher.taps.specs if teacher.frame is None else teacher.frame.specs
+    dataset, frame = config.train_dataloader["dataset"], manifest.LIDAR
     if mode == "canonical":
-        _check_movable(distiller.teachers[name].taps.specs, innermost(dataset)["pipeline"], where)
+        if teacher.leave_in_car():  # turned and moved in one resampling when they are read
+            specs, frame = teacher.taps.specs, manifest.CAR
+        _check_movable(specs, innermost(dataset)["pipeline"], where)
         dataset = _still(innermost(dataset))
     elif dataset["type"] == "SeededViews":
         dataset = dataset["dataset"]
@@ -213,6 +220,8 @@ def make_plan(config: Any, distiller: Any, name: str) -> Plan:
         reads,
         config.train_dataloader["batch_size"],
         config.train_dataloader.get("num_workers", 0),
+        specs,
+        frame,
     )
 
 

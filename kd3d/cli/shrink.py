@@ -30,6 +30,9 @@ def register(app: typer.Typer) -> None:
         frame: Path | None = typer.Option(
             None, help="A cloud (.bin) to count FLOPs on, instead of a simulated one."
         ),
+        image_size: tuple[int, int] | None = typer.Option(
+            None, help="Height and width of each image to count FLOPs on; default the config's."
+        ),
         columns: int = typer.Option(4, help="Values of a point in --frame: KITTI 4, nuScenes 5."),
         out: Path | None = typer.Option(
             None, help="The file to write; default <config>_shrunk.py here."
@@ -39,7 +42,7 @@ def register(app: typer.Typer) -> None:
         from kd3d.data.kitti_files import read_points
         from kd3d.engine.runner import load_config
         from kd3d.errors import UserError
-        from kd3d.models.compact import compact
+        from kd3d.models.compact import IMAGE_SIZE, compact
         from kd3d.models.source import config_path
         from kd3d.models.stock import stock_model, with_model, write_config
         from kd3d.simulation.kitti import simulated_points
@@ -48,7 +51,11 @@ def register(app: typer.Typer) -> None:
             raise UserError(f"{columns}, wanted 3 or more", "--columns")
         read = load_config(config_path(config))
         points = simulated_points(SEED) if frame is None else read_points(frame, columns)
-        found = compact(stock_model(read), points, width, depth, voxel, params, flops, divisor)
+        size = tuple(image_size or read.get("image_size", IMAGE_SIZE))
+        if min(size) < 32:
+            raise UserError(f"{size}, wanted 32 pixels or more", "--image-size")
+        wishes = width, depth, voxel, params, flops, divisor
+        found = compact(stock_model(read), points, *wishes, size)
         target = out or Path(f"{Path(read.filename).stem}_shrunk.py")
         options = f"width {found.width:g}, depth {depth:g}"
         options += "" if voxel is None else f", voxel {voxel:g} m"

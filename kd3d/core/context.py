@@ -10,6 +10,8 @@ from torch import Tensor
 
 from kd3d.core.labels import Joined, truth_of, velocities_of
 
+DEPTHS, OBJECTS = "gt_depth_maps", "gt_object_maps"
+
 
 @dataclass
 class Context:
@@ -29,6 +31,10 @@ class Context:
             of its teacher are detached.
         velocities: A sample's (N, 2) velocities vx, vy of the boxes in metres a second, along the
             LiDAR frame's axes; 0 where the data have none or it is unknown. Empty: none at all.
+        metas: A sample's metainfo: calibration and augmentations.
+        cell_maps: ``gt_depth_maps`` (metres along the optical axis) and ``gt_object_maps`` (int64,
+            0: no object) -> a sample's (cameras, H, W); see `kd3d.data.surround.DepthMaps`. Absent
+            where a sample has none.
     """
 
     boxes: list[Tensor]
@@ -39,6 +45,8 @@ class Context:
     joined: dict[str, Joined] = field(default_factory=dict)
     taps: dict[str, Any] = field(default_factory=dict)
     velocities: list[Tensor] = field(default_factory=list)
+    metas: list[dict[str, Any]] = field(default_factory=list)
+    cell_maps: dict[str, list[Tensor]] = field(default_factory=dict)
 
     @classmethod
     def from_batch(cls, inputs: dict[str, dict], samples: list[Any], progress: float) -> Context:
@@ -51,7 +59,16 @@ class Context:
             boxes.append(truth[0][:, :7])
             labels.append(truth[1])
             velocities.append(velocities_of(truth[0]))
-        return cls(boxes, labels, inputs, progress, velocities=velocities)
+        maps = {key: [s.get(key) for s in samples] for key in (DEPTHS, OBJECTS)}
+        return cls(
+            boxes,
+            labels,
+            inputs,
+            progress,
+            velocities=velocities,
+            metas=[sample.metainfo for sample in samples],
+            cell_maps={k: found for k, found in maps.items() if all(m is not None for m in found)},
+        )
 
     def as_trained(self, learner: str) -> Context:
         """Return this context with the labels that a learner's detection loss sees."""

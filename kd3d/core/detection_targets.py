@@ -11,7 +11,10 @@ from kd3d.core.spec import Detections, FeatureSpec
 from kd3d.losses.box.set_prediction import box_code, centre_head_code, scored_code_error
 from kd3d.losses.logit.quality_focal import quality_focal
 from kd3d.losses.reduce import global_normaliser
-from kd3d.masks.boxes import centre_cells, gaussian_mask
+from kd3d.masks.boxes import Extent, cell_centres, centre_cells, gaussian_mask
+from kd3d.masks.label_maps import box_cells
+
+BOX_NUMBERS = 8  # of `centre_codes`
 
 
 def soft_labels(detections: Detections, like: Tensor, spec: FeatureSpec) -> Tensor:
@@ -34,6 +37,41 @@ def centre_codes(boxes: Tensor) -> Tensor:
     """Return `box_code` of (N, >=7) boxes [x, y, z_bottom, ...] with the height of the centre."""
     z = boxes[:, 2:3] + boxes[:, 5:6] / 2
     return box_code(torch.cat([boxes[:, :2], z, boxes[:, 3:7]], 1))
+
+
+def paint(
+    found: Detections, classes: int, extent: Extent, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Return what each cell's centre lies in: the box's code relative to the cell, and its class.
+
+    Boxes grow by half a cell, so that small objects have one; of several the smallest has the cell.
+
+    Args:
+        found: A sample's ``boxes`` (N, 7 + V), with V further values such as a velocity, and
+            ``labels`` (N,) in 0..K-1.
+        classes: K.
+        extent: (x_min, y_min, x_max, y_max) of the map in metres.
+        shape: (H, W).
+
+    Returns:
+        (B, 8 + V, H, W), 0 where there is no box; and (B, K, H, W) one-hot class, 0 likewise.
+    """
+    boxes = [one["boxes"] for one in found]
+    cell = max((extent[2] - extent[0]) / shape[1], (extent[3] - extent[1]) / shape[0])
+    index = box_cells(boxes, extent, shape, 0.5 * cell)
+    x, y = cell_centres(extent, shape, index.device)
+    further = boxes[0].shape[1] - 7
+    numbers = boxes[0].new_zeros(len(boxes), *shape, BOX_NUMBERS + further)
+    kinds = boxes[0].new_zeros(len(boxes), *shape, classes)
+    for i, one in enumerate(found):
+        rows, columns = (index[i] >= 0).nonzero().unbind(1)
+        own = index[i, rows, columns]
+        codes = torch.cat([centre_codes(one["boxes"]), one["boxes"][:, 7:]], 1)
+        numbers[i, rows, columns] = codes[own].to(numbers)
+        kinds[i, rows, columns, one["labels"][own]] = 1.0
+        numbers[i, rows, columns, 0] -= x[columns]
+        numbers[i, rows, columns, 1] -= y[rows]
+    return numbers.movedim(3, 1), kinds.movedim(3, 1)
 
 
 def codes_of_cells(

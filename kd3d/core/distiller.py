@@ -116,7 +116,9 @@ class Distiller(BaseModel):
             if teacher.wanted or teacher.trains:
                 models |= teacher.branches
                 configs |= teacher.preprocessors
-        self.data_preprocessor = BranchPreprocessor(models, configs, branches)
+        known = (branches or {}).items()  # what a stored teacher would read is not needed
+        own = {k: v for k, v in known if k not in self.teachers or self.teachers[k].branches}
+        self.data_preprocessor = BranchPreprocessor(models, configs, own)
         self.progress = 0.0
         self.balance: Any = None if balance is None else build_balance(balance, self)
         self.monitor: Any = None  # set by a hook for the steps that it looks at
@@ -193,7 +195,10 @@ class Distiller(BaseModel):
         }
         for term in terms:
             term.further_specs = {f"{b}:{tap}": specs[b][tap] for b, tap in further_taps(term)}
-            term.attach(self._detector(term.teacher_branch, term.teacher_tap))
+            term.attach(
+                self._detector(term.teacher_branch, term.teacher_tap),
+                self._detector(term.student_branch, term.student_tap),
+            )
             student = specs[term.student_branch][term.student_tap]
             teacher = specs[term.teacher_branch][term.teacher_tap]
             term.build(student, term.match_classes(student, teacher))

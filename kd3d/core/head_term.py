@@ -68,7 +68,8 @@ class HeadTerm(Term):
                 where,
                 "tap two centre heads or two anchor heads",
             )
-        if student.same_grid(teacher):
+        on_image = not (student.is_bev or teacher.is_bev) and student.shape == teacher.shape
+        if student.same_grid(teacher) or on_image:
             return
         if self.layout == "anchor_head" or (self.boxes and not self.on_teacher):
             raise UserError(

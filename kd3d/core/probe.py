@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kd3d.core.run import run_until_taps
+from kd3d.core.run import ENCODE_LABELS, run_until_taps
 from kd3d.core.spec import Classes, Extent, FeatureSpec, LevelsSpec, describe
 from kd3d.core.taps import DECODED, TapSet, head_of
 
@@ -18,12 +18,14 @@ _PICTURE = (96, 320)  # height and width of the made-up image, multiples of ever
 
 
 def inputs_of(model: Any) -> tuple[str, ...]:
-    """Return the raw inputs that a detector reads: ``"points"``, ``"img"`` or both.
+    """Return the raw inputs that a detector reads: ``"points"``, ``"img"``, both, or none.
 
     The image branch of mmdet3d's multi-modal family is ``img_backbone``; the camera detectors'
     (FCOS3D, SMOKE, PGD, ImVoxelNet, ...) only backbone is ``backbone``, and what tells them from
-    point networks is a preprocessor that normalises images.
+    point networks is a preprocessor that normalises images. An encoder of labels reads neither.
     """
+    if encodes_labels(model):
+        return ()
     parts = ["voxel_encoder", "pts_voxel_encoder", "pts_middle_encoder"]
     if not lifts(model):  # there it may encode a map of images alone
         parts.append("pts_backbone")
@@ -38,11 +40,17 @@ def lifts(model: Any) -> bool:
     return hasattr(getattr(model, "view_transform", None), "grid")
 
 
+def encodes_labels(model: Any) -> bool:
+    """Whether a detector reads the ground truth (`kd3d.models.bev.label_detector`)."""
+    return hasattr(model, ENCODE_LABELS)
+
+
 def bev_grid(model: Any) -> tuple[Extent, tuple[int, int]] | None:
     """Return the detector's voxel grid: extent in metres and (H along y, W along x) in voxels.
 
     It is the grid of the voxelisation, or, for a camera detector that lifts its features into a
-    volume (ImVoxelNet) or a map (`lifts`), of that; None for detectors without a bird's-eye view.
+    volume (ImVoxelNet) or a map (`lifts`), of that; the painted map's of an encoder of labels; None
+    for detectors without a bird's-eye view.
     """
     layer = getattr(getattr(model, "data_preprocessor", None), "voxel_layer", None)
     if layer is not None:
@@ -52,6 +60,8 @@ def bev_grid(model: Any) -> tuple[Extent, tuple[int, int]] | None:
         return (low[0], low[1], high[0], high[1]), (rows, columns)
     if lifts(model):
         return model.view_transform.grid.extent_m, model.view_transform.grid.shape
+    if encodes_labels(model):
+        return model.pts_backbone.grid.extent_m, model.pts_backbone.grid.shape
     if hasattr(model, "n_voxels") and hasattr(model, "prior_generator"):
         x_min, y_min, _, x_max, y_max, _ = model.prior_generator.ranges[0]
         return (x_min, y_min, x_max, y_max), (model.n_voxels[1], model.n_voxels[0])
@@ -111,9 +121,10 @@ def made_up(model: Any) -> dict[str, Any]:
     """Return a collated batch of one sample with the raw inputs that `model` reads.
 
     Points are uniform in its range, intensity in 0..1; the image is noise in 0..255; the camera
-    sits at the LiDAR's origin, looks along x and sees 53 degrees.
+    sits at the LiDAR's origin, looks along x and sees 53 degrees. Labels are one car.
     """
     from mmdet3d.structures import Box3DMode, Det3DDataSample, LiDARInstance3DBoxes
+    from mmengine.structures import InstanceData
 
     generator = torch.Generator().manual_seed(0)
     sample = Det3DDataSample(
@@ -128,6 +139,10 @@ def made_up(model: Any) -> dict[str, Any]:
         views = (2,) if lifts(model) else ()
         inputs[IMAGE] = [255 * torch.rand((*views, 3, *_PICTURE), generator=generator)]
         sample.set_metainfo(_surround() if views else _camera())
+    if encodes_labels(model):
+        car = torch.tensor([[5.0, 3.0, -1.0, 4.0, 1.8, 1.6, 0.3]])
+        boxes, labels = LiDARInstance3DBoxes(car), torch.zeros(1, dtype=torch.long)
+        sample.gt_instances_3d = InstanceData(bboxes_3d=boxes, labels_3d=labels)
     return {"inputs": inputs, "data_samples": [sample]}
 
 

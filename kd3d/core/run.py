@@ -18,6 +18,7 @@ from torch import nn
 from kd3d.core.taps import DECODED, PROPOSALS, StopForward, TapSet
 from kd3d.losses.precision import in_float32
 
+ENCODE_LABELS = "encode_labels"  # what a detector has that reads the ground truth
 CANDIDATES, OVERLAP, KEPT = 256, 0.8, 128  # of the tap ``proposals``
 # What a head is set to for proposals, by the names that mmdet3d's two kinds of heads use.
 _GENEROUS = {
@@ -41,13 +42,15 @@ def run_heads(model: Any, inputs: dict[str, Any], data_samples: list[Any]) -> An
     Args:
         model: An mmdet3d detector.
         inputs: Its preprocessed inputs.
-        data_samples: Their samples; only metainfo is read.
+        data_samples: Their samples; only metainfo is read, by an encoder of labels the labels.
 
     Returns:
         The head's raw output; of a two-stage detector the samples with its detections.
     """
     if hasattr(model, "roi_head"):
         return model.predict(inputs, [sample.new() for sample in data_samples])
+    if hasattr(model, ENCODE_LABELS):
+        return model.pts_bbox_head(model.encode_labels(data_samples))
     parameters = inspect.signature(model.extract_feat).parameters
     if "batch_input_metas" in parameters:
         metas = [sample.metainfo for sample in data_samples]

@@ -105,7 +105,7 @@ def check_sides(terms: list[Term], learners: list[str], teachers: list[str]) -> 
         if term.student_tap in DECODED:
             raise UserError("decoded boxes carry no gradient", where, "tap the student's head")
         sides: list[Any] = [term.student_branch, term.student_tap]
-        if sides == [term.teacher_branch, term.teacher_tap]:
+        if sides == [term.teacher_branch, term.teacher_tap] and not term.alone:
             raise UserError("student and teacher are one tap", where)
 
 

@@ -43,12 +43,14 @@ class Term(nn.Module):
             trained on, a teacher's among them (`kd3d.core.labels`), not the ground truth alone.
         needs_detector: Whether the term runs a part of the teacher itself; teachers without a
             detector of their own (ensembles, caches) are refused.
+        alone: Whether its target is measured and no model's: both its taps are then one.
     """
 
     weight: Tensor
     weighs_samples = False
     joined = False
     needs_detector = False
+    alone = False
 
     def __init__(
         self, name: str, student: str, teacher: str, weight: float | dict[str, Any] = 1.0
@@ -75,12 +77,13 @@ class Term(nn.Module):
         """
         return ()
 
-    def attach(self, detector: Callable[[], Any]) -> None:
-        """Told once of its teacher's detector, before `build`.
+    def attach(self, detector: Callable[[], Any], learner: Callable[[], Any]) -> None:
+        """Told once of its two models' detectors, before `build`.
 
         Args:
             detector: Returns the detector that alone gives the teacher's tap, or None. It is a
                 function, so that the detector becomes no part of the term or of copies of it.
+            learner: Returns that of the student's side.
 
         Raises:
             UserError: The term needs a detector, and the teacher has none.
@@ -91,7 +94,7 @@ class Term(nn.Module):
                 f"term {self.name}",
                 "read a single live teacher",
             )
-        self.detector = detector
+        self.detector, self.learner = detector, learner
 
     def match_classes(self, student: FeatureSpec, teacher: FeatureSpec) -> FeatureSpec:
         """Match two centre heads' classes by name; called before `build`.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+
+from kd3d.masks.depth_cells import object_cells
 
 NEAREST_M = 1.0  # nearer ones are the car itself
 FARTHEST_M = 60.0  # of the published code
@@ -50,3 +53,24 @@ def depth_map(
     where = cell_v[kept].astype(np.int64), cell_u[kept].astype(np.int64)
     np.minimum.at(found, where, depth[kept].astype(np.float32))
     return np.where(np.isinf(found), np.float32(0), found)
+
+
+def object_map(
+    seen: np.ndarray,
+    inside: np.ndarray,
+    shape: tuple[int, int],
+    stride: int,
+    official_parity: bool = False,
+) -> np.ndarray:
+    """Return which box the nearest point in each cell lies in, int64 from 1; 0: none.
+
+    Args:
+        seen: As in `depth_map`, whose cells and nearest points are the same.
+        inside: (N, P) whether a point lies in a box.
+        shape: (H, W) of the image in pixels.
+        stride: Pixels a cell.
+        official_parity: As in `depth_map`.
+    """
+    depths = NEAREST_M, FARTHEST_M if official_parity else float("inf")
+    points, boxes = torch.from_numpy(seen), torch.from_numpy(inside)
+    return object_cells(points, boxes, shape, stride, depths, official_parity)[1].numpy()

@@ -183,7 +183,8 @@ class PackBranches(Pack3DDetInputs):
     mmdet3d's transforms leave calibration alone, so a point p of the packed cloud is seen at
     ``lidar2img @ inverse(lidar_aug_matrix) @ p`` before the image's own resizing and flip, which
     is in ``img_aug_matrix`` (see `kd3d.data.surround`). ``lidar2ego`` is packed where the info has
-    it, and ``gt_depth_maps`` (cameras, H, W) beside the boxes where a transform made them.
+    it, and ``gt_depth_maps`` and ``gt_object_maps`` (cameras, H, W) beside the boxes where a
+    transform made them.
 
     Args:
         keys: As for ``Pack3DDetInputs``, and keys of clouds such as ``points_dense``.
@@ -216,8 +217,9 @@ class PackBranches(Pack3DDetInputs):
         if frame is not None:
             known["lidar2ego"] = full_matrix(frame)
         sample.set_metainfo(known)
-        if "gt_depth_maps" in results:
-            sample.gt_depth_maps = torch.from_numpy(results["gt_depth_maps"])
+        for key in ("gt_depth_maps", "gt_object_maps"):
+            if key in results:
+                sample.set_data({key: torch.from_numpy(results[key])})
         return packed
 
 

@@ -30,9 +30,15 @@ from mmcv.transforms import BaseTransform
 from mmdet3d.datasets.transforms import LoadPointsFromMultiSweeps
 from mmdet3d.registry import TRANSFORMS
 
-from kd3d.data.augmentation import full_matrix, refuse_pasted, transform_points
-from kd3d.data.depth_maps import depth_map, project
+from kd3d.data.augmentation import (
+    augmentation_matrix,
+    full_matrix,
+    refuse_pasted,
+    transform_points,
+)
+from kd3d.data.depth_maps import depth_map, object_map, project
 from kd3d.data.image_augmentation import centred, draw
+from kd3d.data.kitti_geometry import points_in_boxes
 from kd3d.errors import UserError
 
 
@@ -137,17 +143,26 @@ class DepthMaps(BaseTransform):
 
     Sets ``gt_depth_maps`` (N, H / stride, W / stride) float32 in metres along the optical axis, 0
     where there is no point. The sample's own augmentation has no part in it: it acts after lifting.
+    With `objects` also ``gt_object_maps``, int64 of the same size: which box of the sample the
+    nearest point lies in, 1 for the first, 0 for none; see `kd3d.masks.depth_cells`.
 
     Args:
         points: Key of the raw cloud, see `KeepRawPoints`.
         stride: Pixels a cell, the stride of the features that are lifted.
+        objects: Make maps of objects as well; it comes before ``ObjectRangeFilter`` and after
+            the scene's augmentation.
         official_parity: See `kd3d.data.depth_maps.depth_map`.
     """
 
     def __init__(
-        self, points: str = "points_depth", stride: int = 16, official_parity: bool = False
+        self,
+        points: str = "points_depth",
+        stride: int = 16,
+        objects: bool = False,
+        official_parity: bool = False,
     ) -> None:
-        self.points, self.stride, self.official_parity = points, stride, official_parity
+        self.points, self.stride, self.objects = points, stride, objects
+        self.official_parity = official_parity
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the cloud, ``lidar2img`` and ``img_aug_matrix``."""
@@ -155,16 +170,20 @@ class DepthMaps(BaseTransform):
             if key not in results:
                 raise UserError(f"there is no {key!r}", "DepthMaps", f"{maker} comes before it")
         cloud = results[self.points].tensor[:, :3].numpy()
-        maps = [
-            depth_map(
-                project(cloud, lidar2img, augmentation),
-                results["img_shape"],
-                self.stride,
-                self.official_parity,
-            )
-            for lidar2img, augmentation in zip(results["lidar2img"], results["img_aug_matrix"])
-        ]
+        views = zip(results["lidar2img"], results["img_aug_matrix"])
+        seen = [project(cloud, lidar2img, augmentation) for lidar2img, augmentation in views]
+        cells = results["img_shape"], self.stride
+        maps = [depth_map(one, *cells, self.official_parity) for one in seen]
         results["gt_depth_maps"] = np.stack(maps)
+        if self.objects:
+            if "gt_bboxes_3d" not in results:
+                fix = "LoadAnnotations3D comes before it"
+                raise UserError("there is no 'gt_bboxes_3d'", "DepthMaps(objects=True)", fix)
+            boxes = results["gt_bboxes_3d"].tensor[:, :7].numpy()
+            moved = transform_points(augmentation_matrix(results), cloud.astype(np.float64))
+            inside = np.stack([np.zeros(len(cloud), bool), *points_in_boxes(moved, boxes)])[1:]
+            maps = [object_map(one, inside, *cells, self.official_parity) for one in seen]
+            results["gt_object_maps"] = np.stack(maps)
         return results
 
 

@@ -143,7 +143,7 @@ def stage_config(config: Config, stage: Stage, before: tuple[Stage, Config] | No
     """
     own = copy.deepcopy(config)
     own.pop(STAGES)
-    own.merge_from_dict(stage.override)
+    own.merge_from_dict(copy.deepcopy(stage.override))  # merging takes its _delete_ out
     own.work_dir = str(Path(config.work_dir) / stage.name)
     if own.get("quiet"):
         own.quiet = f"{own.quiet}, {stage.name}"

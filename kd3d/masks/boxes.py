@@ -93,8 +93,8 @@ def gaussian_mask(
         radius = gaussian_radius(sample[:, 3] / cell_x, sample[:, 4] / cell_y, min_overlap)
         radius = radius.floor().clamp(min=min_radius)
         mask = sample.new_zeros(shape)
-        along = _bumps(column, radius, width)  # a Gaussian on cells is the product of two
-        for across_y, along_x in zip(_bumps(row, radius, height), along):
+        along = bumps(column, radius, width)  # a Gaussian on cells is the product of two
+        for across_y, along_x in zip(bumps(row, radius, height), along):
             torch.maximum(mask, across_y[:, None] * along_x, out=mask)
         masks.append(mask)
     return torch.stack(masks).unsqueeze(1)
@@ -151,7 +151,7 @@ def class_gaussians(
     return torch.cat(maps, 1)
 
 
-def _bumps(centre: Tensor, radius: Tensor, count: int) -> Tensor:
+def bumps(centre: Tensor, radius: Tensor, count: int) -> Tensor:
     """Return (N, count): exp(-d^2 / 2 sigma^2) of the distance d to each centre, 0 past radius."""
     distance = torch.arange(count, device=centre.device) - centre[:, None]
     sigma = (2 * radius[:, None] + 1) / 6

@@ -13,7 +13,7 @@ from kd3d.adapters.label_encoder import LabelEncoder
 from kd3d.core.at_objects import boxes_at_objects, centre_maps
 from kd3d.core.card import MethodCard
 from kd3d.core.context import Context
-from kd3d.core.detection_targets import centre_codes, output_error
+from kd3d.core.detection_targets import BOX_NUMBERS, output_error, paint
 from kd3d.core.head_rest import MID, HeadRest
 from kd3d.core.head_term import HeadTerm
 from kd3d.core.near_term import NearTerm
@@ -29,8 +29,7 @@ from kd3d.losses.logit.gaussian_focal import gaussian_focal
 from kd3d.losses.logit.head_response import BOX_MAPS
 from kd3d.losses.logit.quality_focal import quality_focal
 from kd3d.losses.reduce import global_normaliser, masked_mean
-from kd3d.masks.boxes import cell_centres, centre_cells, class_gaussians
-from kd3d.masks.label_maps import box_cells
+from kd3d.masks.boxes import centre_cells, class_gaussians
 
 CARD = MethodCard(
     name="labeldistill",
@@ -51,10 +50,11 @@ CARD = MethodCard(
     heads=("CenterHead",),
     status=("parity-tested",),
     differences=(
-        "the encoder is trained along with the student, whose third follows it more and more over "
-        "the first tenth of the training; the authors train it for 12 epochs before",
-        "the encoder inverts the teacher's head, behind its shared convolution; the authors' the "
-        "neck and the head, at two levels of the backbone",
+        "without labels=... the encoder is trained along with the student, whose third follows it "
+        "more and more over the first tenth of the training; it then inverts the teacher's head "
+        "behind its shared convolution, and its loss counts where gradients are clipped. With a "
+        "teacher of type LabelDetector, trained in a stage before and frozen, as in the paper, it "
+        "inverts neck and head, at all levels of the backbone; the authors' encoder has two",
         "cells whose centre lies in a box hold its code relative to the cell, and its class; in "
         "the authors' code rectangles of half the length and width hold raw numbers",
         "one level (taps for more); means over channels, of a teacher that is standardised per "
@@ -83,6 +83,7 @@ def labeldistill(
     taps: Sequence[str] = ("bev",),
     boxes: float = 0.25,
     start: float = 0.1,
+    labels: str | None = None,
     official_parity: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the terms of LabelDistill.
@@ -91,24 +92,34 @@ def labeldistill(
         teacher: The teacher's name.
         weights: Weights (or schedules) of ``label``, ``lidar``, ``response`` that differ from the
             usual ones; None leaves a term out.
-        tap: The student's, whose first third of channels follows the labels.
-        taps: Of both models, where the student's second third follows the teacher.
+        tap: The student's, whose first third of channels follows the labels; without `labels`.
+        taps: Of both models, where the student's second third follows the teacher; with `labels`
+            also of the encoder, which the first third follows there.
         boxes: Weight of the response's box part, relative to its scores.
-        start: Share of the training after which the student follows the encoder fully.
+        start: Share of the training after which the student follows the encoder fully; without
+            `labels`.
+        labels: Name of a second teacher, an encoder of labels that was trained in a stage before
+            (`kd3d.models.bev.label_detector.LabelDetector`); None: it is trained along.
         official_parity: The authors' forms and weights.
     """
     usual = OFFICIAL if official_parity else USUAL
+    encoder: list[tuple[str, str, str, dict]] = [
+        ("LabelTerm", tap, f"{teacher}:{MID},head", dict(start=start))
+    ]
+    if labels is not None:
+        first = dict(share="first", binary=True)
+        encoder = [("ThirdTerm", one, f"{labels}:{one}", first) for one in taps]
     kinds: dict[str, list[tuple[str, str, str, dict]]] = {
-        "label": [("LabelTerm", tap, f"{MID},head", dict(start=start))],
-        "lidar": [("ThirdTerm", one, one, {}) for one in taps],
-        "response": [("LabelResponseTerm", "head", "head", dict(boxes=boxes))],
+        "label": encoder,
+        "lidar": [("ThirdTerm", one, f"{teacher}:{one}", {}) for one in taps],
+        "response": [("LabelResponseTerm", "head", f"{teacher}:head", dict(boxes=boxes))],
     }
     return [
         dict(
             type=kind,
             name=f"{part}{i or ''}",
             student=f"student:{ours}",
-            teacher=f"{teacher}:{theirs}",
+            teacher=theirs,
             weight=weight,
             official_parity=official_parity,
             **options,
@@ -223,7 +234,7 @@ class LabelTerm(ThirdTerm):
         self._rest()  # refuses a head without this point
         super().build(student, feature)
         self.widths = [dict(task)["heatmap"] for task in self.head_spec.maps]
-        self.encoder = LabelEncoder(8, sum(self.widths), feature.channels)
+        self.encoder = LabelEncoder(BOX_NUMBERS, sum(self.widths), feature.channels)
 
     def reads(self) -> None:
         """A store cannot hold the teacher's head."""
@@ -238,30 +249,11 @@ class LabelTerm(ThirdTerm):
             context: The batch.
         """
         truth = self._truth(context, student.device)
-        code = self.encoder(*self.painted(truth, student))
+        code = self.encoder(*paint(truth, sum(self.widths), *self.head_spec.grid))
         output = self._rest()([code])
         inverse = output_error(output, truth, self.head_spec, self.widths, self.box_weight)
         grown = 1.0 if self.start <= 0 else min(1.0, context.progress / self.start)
         return inverse + grown * super().distance(student, code.detach(), context)
-
-    def painted(self, truth: list[dict[str, Tensor]], like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each cell's box (B, 8, H, W), relative to the cell, and class (B, K, H, W)."""
-        extent, shape = self.head_spec.grid
-        cell = self.head_spec.cell_m
-        assert cell is not None
-        boxes = [one["boxes"] for one in truth]
-        index = box_cells(boxes, extent, shape, 0.5 * max(cell))
-        x, y = cell_centres(extent, shape, like.device)
-        numbers = like.new_zeros(len(boxes), *shape, 8)
-        kinds = like.new_zeros(len(boxes), *shape, sum(self.widths))
-        for i, one in enumerate(truth):
-            rows, columns = (index[i] >= 0).nonzero().unbind(1)
-            own = index[i, rows, columns]
-            numbers[i, rows, columns] = centre_codes(one["boxes"])[own].to(numbers)
-            kinds[i, rows, columns, one["labels"][own]] = 1.0
-            numbers[i, rows, columns, 0] -= x[columns]
-            numbers[i, rows, columns, 1] -= y[rows]
-        return numbers.movedim(3, 1), kinds.movedim(3, 1)
 
     def _truth(self, context: Context, device: torch.device) -> list[dict[str, Tensor]]:
         """Return the ground truth on the teacher's map, as sure detections."""

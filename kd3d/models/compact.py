@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from kd3d.core.probe import point_channels
+from kd3d.core.probe import IMAGE, POINTS, inputs_of, lifts, made_up, point_channels
 from kd3d.errors import UserError
 from kd3d.evaluation.efficiency import layer_macs, parameters
 from kd3d.models.shrink import PARTS, Model, shrink_model
+from kd3d.models.shrink_cameras import CAMERA_PARTS
 from kd3d.models.source import build_detector
 
 PARAMETERS, FLOPS = "parameters", "FLOPs"
+CAMERAS, IMAGE_SIZE = 6, (256, 704)  # of the frame, where a detector lifts images
 _FINEST = 1e-5  # widths that are closer than this are one: no layer has so many channels
 
 
@@ -67,6 +69,7 @@ def compact(
     params: float | None = None,
     flops: float | None = None,
     divisor: int = 4,
+    image_size: tuple[int, int] = IMAGE_SIZE,
 ) -> Shrunk:
     """Make a detector smaller; at most one of `width`, `params` and `flops` is given.
 
@@ -79,6 +82,7 @@ def compact(
         params: Wanted share of the original's parameters, in (0, 1]; a width is searched.
         flops: Wanted share of the original's FLOPs on this frame, in (0, 1].
         divisor: Channels are multiples of this.
+        image_size: (H, W) of each of `CAMERAS` images that belong to the frame.
 
     Raises:
         UserError: Contradicting or impossible wishes, or a detector that cannot be shrunk or run.
@@ -105,12 +109,13 @@ def compact(
         return shrink_model(model, width, depth, voxel_m, divisor)
 
     wide = shrunk(1.0 if width is None else width)
-    before = cost(model, points)
+    before = cost(model, points, image_size)
+    lost = _pretraining(model, wide)
     if params is None and flops is None:
-        return Shrunk(wide, before, cost(wide, points), width or 1.0)
+        return Shrunk(wide, before, cost(wide, points, image_size), width or 1.0, lost)
     unit = PARAMETERS if params is not None else FLOPS
     target = (params or flops or 1.0) * before.total(unit)
-    at_full_width = before if wide == model else cost(wide, points)
+    at_full_width = before if wide == model else cost(wide, points, image_size)
 
     prices: dict[str, float] = {}  # many widths round to the same channels
 
@@ -123,8 +128,9 @@ def compact(
 
     width, missed = nearest_width(value, target)
     narrow = shrunk(width)
-    after = cost(narrow, points)
+    after = cost(narrow, points, image_size)
     remark = _remark(missed, target, before.total(unit), unit, divisor)
+    remark = "\n".join(filter(None, [remark, _pretraining(model, narrow)]))
     return Shrunk(narrow, before, after, width, remark)
 
 
@@ -157,12 +163,13 @@ def nearest_width(
     return _plain(best, value), (below, below if below == target else above)
 
 
-def cost(model: Model, points: np.ndarray) -> Cost:
+def cost(model: Model, points: np.ndarray, image_size: tuple[int, int] = IMAGE_SIZE) -> Cost:
     """Return what a detector costs on one frame; it is built and run on the CPU.
 
     Args:
         model: A stock model dict.
         points: (N, 3 or more) x, y, z, intensity, ...; missing columns are 0, further ones unused.
+        image_size: See `compact`; what the images show does not matter.
     """
     if model["data_preprocessor"].get("voxel_type") == "dynamic":
         raise UserError(
@@ -172,9 +179,11 @@ def cost(model: Model, points: np.ndarray) -> Cost:
         )
     detector = build_detector(model).eval()
     weights = {name: p.numel() for name, p in detector.named_parameters()}
-    macs = layer_macs(detector, _frame(detector, points))
+    macs = layer_macs(detector, _frame(detector, points, image_size))
+    macs.pop("", None)  # geometry, outside of all layers
     applied = {name: n / weights[f"{name}.weight"] for name, n in macs.items()}
-    parts = [prefix + part for part in PARTS for prefix in ("", "pts_")]
+    parts = [*CAMERA_PARTS[:-1], *(p + part for part in PARTS for p in ("", "pts_"))]
+    parts.insert(parts.index("pts_backbone"), CAMERA_PARTS[-1])  # in the order of the data
     parts = [p for p in parts if hasattr(detector, p) and parameters(getattr(detector, p))]
     return Cost(
         {name: parameters(getattr(detector, name)) for name in parts},
@@ -191,21 +200,33 @@ def _price(model: Model, applied: dict[str, float], unit: str) -> float:
     return round(2 * sum(times * weights[f"{name}.weight"] for name, times in applied.items()))
 
 
-def _frame(detector: Any, points: np.ndarray) -> dict[str, Any]:
+def _frame(detector: Any, points: np.ndarray, image_size: tuple[int, int]) -> dict[str, Any]:
     """Return the preprocessed batch of one frame."""
     from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 
-    columns = min(points.shape[1], point_channels(detector))
-    cloud = torch.zeros((len(points), point_channels(detector)))
-    cloud[:, :columns] = torch.from_numpy(points[:, :columns].copy())
+    inputs, wanted = {}, inputs_of(detector)
     sample = Det3DDataSample(metainfo=dict(box_type_3d=LiDARInstance3DBoxes))
-    data = {"inputs": {"points": [cloud]}, "data_samples": [sample]}
-    batch = detector.data_preprocessor(data, False)
-    voxels = batch["inputs"]["voxels"]["coors"]
-    if not len(voxels):
+    if POINTS in wanted:
+        columns = min(points.shape[1], point_channels(detector))
+        cloud = torch.zeros((len(points), point_channels(detector)))
+        cloud[:, :columns] = torch.from_numpy(points[:, :columns].copy())
+        inputs[POINTS] = [cloud]
+    if IMAGE in wanted and lifts(detector):
+        known = made_up(detector)["data_samples"][0].metainfo
+        lists = {key: value[:1] * CAMERAS for key, value in known.items() if type(value) is list}
+        sample.set_metainfo(known | lists)
+        inputs[IMAGE] = [torch.zeros((CAMERAS, 3, *image_size))]
+    batch = detector.data_preprocessor({"inputs": inputs, "data_samples": [sample]}, False)
+    if POINTS in wanted and not len(batch["inputs"]["voxels"]["coors"]):
         limits = detector.data_preprocessor.voxel_layer.point_cloud_range
         raise UserError(f"no point lies in the model's range {list(limits)}", "frame")
     return batch
+
+
+def _pretraining(before: Model, after: Model) -> str:
+    """Return a remark where an image backbone lost its pretrained weights."""
+    old, new = ((m.get("img_backbone") or {}).get("init_cfg") for m in (before, after))
+    return "img_backbone: without pretrained weights, which do not fit" if old and not new else ""
 
 
 def _plain(width: float, value: Callable[[float], float]) -> float:

@@ -7,10 +7,12 @@ import math
 from typing import Any
 
 from kd3d.errors import UserError
+from kd3d.models.shrink_cameras import LIFTING, check_cameras, narrow_cameras, shallow_cameras
 from kd3d.models.shrink_points import narrow_point_rcnn
 
 Model = dict[str, Any]
 _SPARSE = ((16,), (32, 32, 32), (64, 64, 64), (64, 64, 64))  # SparseEncoder.encoder_channels
+TRUNK = ("backbone", "neck", "bbox_head")
 PARTS = {  # in the order of the data; the kinds of each that are known here
     "voxel_encoder": ("PillarFeatureNet", "HardVFE", "HardSimpleVFE", "DynamicSimpleVFE"),
     "middle_encoder": ("PointPillarsScatter", "SparseEncoder"),
@@ -31,8 +33,9 @@ def shrink_model(
     """Return a stock model dict of a smaller detector of the same kind.
 
     Works on SECOND-like detectors: PointPillars (with SECOND's neck or a feature pyramid), SECOND
-    and CenterPoint with pillars or voxels, its heads of deformable convolutions too; and on the
-    width of PointRCNN.
+    and CenterPoint with pillars or voxels, its heads of deformable convolutions too; on kd3d's
+    camera and fusion detectors (see `kd3d.models.shrink_cameras` for their image parts); and on
+    the width of PointRCNN.
 
     Args:
         model: The stock model dict; it is not changed.
@@ -59,28 +62,39 @@ def shrink_model(
         if width < 1:
             narrow_point_rcnn(model, scale, where)
         return model
-    parts = _parts(model, where)
+    lifts = model.get("type") in LIFTING
+    if lifts:
+        if voxel_m is not None:
+            raise UserError("cells of a lifted map are not shrunk", where, "use width or depth")
+        check_cameras(model, where)
+    parts = _parts(model, TRUNK if lifts else tuple(PARTS), where)
     if width < 1:
-        _narrow(parts, scale, where)
+        if lifts:
+            narrow_cameras(model, width, scale)
+        else:
+            _narrow(parts, scale)
+        _narrow_trunk(parts, scale, where)
     if depth < 1:
         layers = parts["backbone"]["layer_nums"]
         parts["backbone"]["layer_nums"] = [max(1, round(n * depth)) for n in layers]
+        if lifts:
+            shallow_cameras(model, depth)
     if voxel_m is not None:
         _coarsen(model, parts, voxel_m, where)
     return model
 
 
-def _parts(model: Model, where: str) -> Model:
-    """Return the parts of `model` by name, each of a kind that this file knows."""
+def _parts(model: Model, names: tuple[str, ...], where: str) -> Model:
+    """Return the named parts of `model`, each of a kind that this file knows."""
     prefix = "pts_" if "pts_backbone" in model else ""
-    parts: Model = {name: model.get(prefix + name) for name in PARTS}
+    parts: Model = {name: model.get(prefix + name) for name in names}
     missing = [prefix + name for name, part in parts.items() if part is None]
     if missing:
         raise UserError(f"{model.get('type')} has no {', '.join(missing)}", where)
-    for name, types in PARTS.items():
-        found = parts[name]["type"]
-        if found not in types:
-            raise UserError(f"cannot shrink a {found}, only {', '.join(types)}", where)
+    for name, part in parts.items():
+        if part["type"] not in PARTS[name]:
+            types = ", ".join(PARTS[name])
+            raise UserError(f"cannot shrink a {part['type']}, only {types}", where)
     return parts
 
 
@@ -96,8 +110,9 @@ class _Scale:
         return max(self.divisor, round(value * self.width / self.divisor) * self.divisor)
 
 
-def _narrow(parts: Model, scale: _Scale, where: str) -> None:
-    encoder, middle, backbone, neck, head = parts.values()
+def _narrow(parts: Model, scale: _Scale) -> None:
+    """Scale what makes the map of points."""
+    encoder, middle, backbone = parts["voxel_encoder"], parts["middle_encoder"], parts["backbone"]
     if "feat_channels" in encoder:
         encoder["feat_channels"] = scale(encoder["feat_channels"])
     if middle["type"] == "PointPillarsScatter":
@@ -109,6 +124,11 @@ def _narrow(parts: Model, scale: _Scale, where: str) -> None:
             middle[key] = scale(middle.get(key, default))
         middle["encoder_channels"] = scale(middle.get("encoder_channels", _SPARSE))
         backbone["in_channels"] = middle["output_channels"] * planes
+
+
+def _narrow_trunk(parts: Model, scale: _Scale, where: str) -> None:
+    """Scale what reads the map."""
+    backbone, neck, head = (parts[name] for name in TRUNK)
     backbone["out_channels"] = scale(backbone["out_channels"])
     neck["in_channels"] = backbone["out_channels"]
     neck["out_channels"] = scale(neck["out_channels"])

@@ -62,6 +62,24 @@ def centerpoint(pillar_m: float = 0.8, stride: int = 2) -> Detector:
     return _headed(model, 32, size, stride)
 
 
+def labels() -> Detector:
+    """Return an encoder of labels for the neck and head of `centerpoint`."""
+    model = centerpoint()
+    for part in ("pts_voxel_encoder", "pts_middle_encoder"):
+        model.pop(part)
+    model["type"] = "LabelDetector"
+    model["data_preprocessor"] = dict(type="Det3DDataPreprocessor")
+    model["pts_backbone"] = dict(
+        type="LabelBackbone",
+        classes=len(CLASSES),
+        x=[RANGE[0], RANGE[3], CELL_M],
+        y=[RANGE[1], RANGE[4], CELL_M],
+        out_channels=[16, 32],
+        layer_strides=[1, 2],
+    )
+    return model
+
+
 def _bevdet(name: str, channels: int) -> Detector:
     model = copy.deepcopy(_plain(name))
     model["img_backbone"] |= dict(base_channels=8, stem_channels=8)

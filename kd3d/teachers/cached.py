@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kd3d.cache import manifest, values
 from kd3d.cache.appearance import appearance, same
-from kd3d.cache.geometry import Motion, moved
+from kd3d.cache.geometry import Motion, moved, moved_from_car
 from kd3d.cache.record import Arrays
 from kd3d.cache.store import CacheStore
 from kd3d.core.branches import STUDENT
@@ -21,6 +21,7 @@ from kd3d.core.registry import TEACHERS
 from kd3d.core.spec import FeatureSpec
 from kd3d.errors import UserError, did_you_mean
 from kd3d.teachers.base import Teacher
+from kd3d.teachers.car_frame import CarFrame
 from kd3d.teachers.certificate import check_certificate
 
 FILL = "fill it first: kd3d cache CONFIG"
@@ -42,6 +43,9 @@ class Cached(Teacher):
         allow_uncertified: As `Frozen`.
         minimum: As `Frozen`.
         precision: As `Frozen`; in which it was run.
+        frame: As `Frozen`. With ``ego`` a canonical store holds maps of the car's frame, which are
+            turned to the LiDAR's and moved with the scene in one resampling; what replay stores is
+            turned already.
         **detector: As `Frozen`.
 
     Raises:
@@ -59,11 +63,12 @@ class Cached(Teacher):
         allow_uncertified: bool = False,
         minimum: dict[str, float] | None = None,
         precision: str = "float32",
+        frame: str = manifest.LIDAR,
         **detector: Any,
     ) -> None:
         super().__init__(name)
         own = dict(detector, checkpoint=checkpoint, mode=mode, views=views, dtype=dtype)
-        own["precision"] = precision
+        own |= dict(precision=precision, frame=frame)
         wanted = manifest.teacher_identity(own, f"teacher {name}")
         if checkpoint is not None:
             check_certificate(checkpoint, minimum, not allow_uncertified, detector.get("config"))
@@ -73,6 +78,7 @@ class Cached(Teacher):
         if views > self.manifest["views"]:
             raise UserError(f"{views} views are wanted, {self.manifest['views']} stored", store)
         self.mode, self.views = mode, views
+        self.car: CarFrame | None = None
         self.index = {name: i for i, name in enumerate(self.manifest.get("names") or [])}
         self.device = torch.device("cpu")
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="kd3d-cache")
@@ -86,7 +92,11 @@ class Cached(Teacher):
             if name not in stored:
                 hint = f"{did_you_mean(name, stored)} fill another store with kd3d cache"
                 raise UserError(f"the cache holds no tap {name!r}", self.store.url, hint)
-        return {name: manifest.tap_spec(stored[name]) for name in self.wanted}
+        specs = {name: manifest.tap_spec(stored[name]) for name in self.wanted}
+        if self.manifest.get("frame") != manifest.CAR:
+            return specs
+        self.car = CarFrame(self.name, specs)
+        return self.car.specs
 
     def begin(self, data_samples: dict[str, list]) -> None:
         """Start reading a batch in a thread, while the student runs."""
@@ -115,11 +125,16 @@ class Cached(Teacher):
         found = {name: self._value(name, records) for name in self.wanted}
         if self.mode == "canonical":
             motions = [Motion.of(sample.metainfo) for sample in samples]
-            for name, value in found.items():
-                entry = self.manifest["taps"][name]
-                spec = manifest.tap_spec(entry)
-                found[name] = moved(value, spec, motions, self.manifest["log_dims"])
+            found = {name: self._moved(name, v, samples, motions) for name, v in found.items()}
         return {name: _to(value, self.device) for name, value in found.items()}
+
+    def _moved(self, name: str, value: Any, samples: list, motions: list[Motion]) -> Any:
+        """Return a canonical value as the teacher gives it of the augmented scene."""
+        if self.car is not None:
+            source, target = self.car.sources[name], self.car.specs[name]
+            return moved_from_car(value, source, target, self.car.matrices(samples), motions)
+        spec = manifest.tap_spec(self.manifest["taps"][name])
+        return moved(value, spec, motions, self.manifest["log_dims"])
 
     def _value(self, name: str, records: list[Arrays]) -> Any:
         entry, start = self.manifest["taps"][name], f"{name}:"

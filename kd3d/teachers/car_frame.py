@@ -54,12 +54,15 @@ class CarFrame:
         Raises:
             UserError: It has none, or one far from a quarter turn.
         """
-        matrix = torch.stack([self._lidar2ego(sample.metainfo) for sample in data_samples])
-        found = {}
+        matrix, found = self.matrices(data_samples), {}
         for name, value in values.items():
             source, target = self.sources[name].grid, self.specs[name].grid
             found[name] = warp_map(value, matrix, source[0], *target)[0]
         return found
+
+    def matrices(self, data_samples: list) -> Tensor:
+        """Return the samples' ``lidar2ego``, (B, 4, 4) float64; raises as a call does."""
+        return torch.stack([self._lidar2ego(sample.metainfo) for sample in data_samples])
 
     def _lidar2ego(self, meta: dict[str, Any]) -> Tensor:
         if meta.get("lidar2ego") is None:

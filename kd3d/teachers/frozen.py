@@ -86,6 +86,11 @@ class Frozen(ModelTeacher):
             specs = self.frame.specs
         return specs
 
+    def leave_in_car(self) -> bool:
+        """Give maps as they are from now on, in the car's frame, and say whether they are there."""
+        self.frame = None
+        return self.in_car
+
     def _run(self, inputs: dict[str, Any], data_samples: list) -> dict[str, Any]:
         if self.precision is None:
             return super().run(inputs, data_samples)

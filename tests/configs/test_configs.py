@@ -47,9 +47,10 @@ NAMES = sorted(
     for path in FOLDER.rglob("*.py")
     if not str(path.relative_to(FOLDER)).startswith("_") and not path.stem.startswith("_")
 )
-ELSEWHERE = ("_nus.py", "_waymo.py")  # data that the tests have nothing like
+ELSEWHERE = ("_nus.py", "_nus-mini.py", "_waymo.py", "-mono3d.py")  # not clouds like KITTI's
 KITTI = [name for name in NAMES if not name.endswith(ELSEWHERE)]
-SURROUND = [name for name in NAMES if name.endswith("_nus.py") and "bev" in name.split("/")[1]]
+SURROUND = [name for name in NAMES if re.search(r"/.*bev.*_nus(-mini)?\.py$", name)]
+MONO = [name for name in NAMES if name.endswith("-mono3d.py")]
 BASELINES = [name for name in NAMES if re.fullmatch(r"baseline/.+-\d+x_kitti\.py", name)]
 FAMILIES = {  # values of a box in training
     "pointpillars": 7, "second": 7, "centerpoint-pillar": 9, "centerpoint-voxel": 9, "pointrcnn": 7,
@@ -64,7 +65,8 @@ ONE_EACH = [
 AT_FULL_SIZE = [
     name
     for name in NAMES
-    if name not in SURROUND and (name.startswith(("teachers/", "response/")) or name not in KITTI)
+    if not (name in [*SURROUND, *MONO] or "-mini" in name)
+    and (name.startswith(("teachers/", "response/")) or name not in KITTI)
 ]
 
 
@@ -201,9 +203,17 @@ def train_two_steps(name, data, weights, work, *options, left_out=()):
         dataset = dataset.dataset
     dataset.indices = 4
     dataset.pipeline = [step for step in dataset.pipeline if step.type not in left_out]
-    for step in dataset.pipeline:
+    validation = config.val_dataloader.dataset.pipeline if config.val_dataloader else []
+    for step in [*dataset.pipeline, *validation]:
         step.update(SMALL_IMAGES.get(step.type, {}))
     make_tiny(config.model, weights)
+    for override in (stage.get("override", {}) for stage in config.get("stages", [])):
+        if "student" in override.get("model", {}):  # replaces the models whole
+            replaced = override.model.teachers.pop("_delete_")
+            make_tiny(override.model, weights)
+            override.model.teachers["_delete_"] = replaced
+        for key in ("train_cfg", "param_scheduler"):
+            override.pop(key, None)
     assert train(config).is_file()
     logs = sorted(work.glob("**/vis_data/scalars.json"), key=lambda log: log.stat().st_mtime)
     assert len(logs) == len(config.get("stages", [None]))
@@ -213,6 +223,10 @@ def train_two_steps(name, data, weights, work, *options, left_out=()):
 COMPILED = ("ObjectNoise",)  # numba takes ten seconds for it: slow tests have it
 ONE_AT_A_TIME = [f"val_{part}=None" for part in ("dataloader", "cfg", "evaluator")] + [
     "train_dataloader.batch_size=1"  # two frames are two steps
+]
+VALIDATED = [
+    "train_cfg.val_interval=1",
+    *(f"val_dataloader.{key}" for key in ("num_workers=0", "persistent_workers=False")),
 ]
 WITHOUT_VALIDATION = [f"val_{part}=None" for part in ("dataloader", "cfg", "evaluator")]
 
@@ -231,8 +245,7 @@ def check_log(name, logged, last=True):
 def test_a_config_of_each_family_trains_through_the_runner(name, simulated, weights, tmp_path):
     """Its pipeline, schedule, checkpoints and exported student; one of them with validation."""
     first = name == ONE_EACH[0]
-    more = [f"val_dataloader.{key}" for key in ("num_workers=0", "persistent_workers=False")]
-    options = [*more, "train_cfg.val_interval=1"] if first else WITHOUT_VALIDATION
+    options = VALIDATED if first else WITHOUT_VALIDATION
     (logged,) = train_two_steps(name, simulated, weights, tmp_path, *options, left_out=COMPILED)
     check_log(name, logged)
     assert any("Car_3D_AP40_moderate_strict" in line for line in logged) == first
@@ -257,10 +270,30 @@ def test_a_camera_student_trains_through_the_runner(drives, weights, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unformatted")
-@pytest.mark.parametrize("name", [*SURROUND, "teachers/centerpoint-pillar_nus.py"])
+@pytest.mark.parametrize(
+    "name", [*SURROUND, *(f"teachers/centerpoint-pillar_nus{end}.py" for end in ("", "-mini"))]
+)
 def test_every_surround_config_trains_through_the_runner(name, drives, weights, tmp_path):
-    (logged,) = train_two_steps(name, drives, weights, tmp_path, *ONE_AT_A_TIME)
+    logs = train_two_steps(name, drives, weights, tmp_path, *ONE_AT_A_TIME)
+    for logged in logs:
+        check_log(name, logged, last=logged is logs[-1])
+
+
+@pytest.mark.usefixtures("unformatted")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name.startswith("pkd/") else pytest.mark.slow)
+        for name in MONO
+    ],
+)
+def test_every_config_of_single_images_trains_through_the_runner(name, request, weights, tmp_path):
+    data = request.getfixturevalue("drives" if "_nus" in name else "simulated")
+    scored = name.startswith("pkd/")
+    options = VALIDATED if scored else WITHOUT_VALIDATION
+    (logged,) = train_two_steps(name, data, weights, tmp_path, *options)
     check_log(name, logged)
+    assert any("Car_3D_AP40_moderate_strict" in line for line in logged) == scored
 
 
 def test_every_method_has_a_config():

@@ -23,13 +23,26 @@ GRAPHS = dict(queries=40, neighbours=8)
 # finest voxel edge of a config in metres -> how much larger its voxels become
 GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 4 / 3, 0.4: 1}
 
-SURROUND = ("BEVDet", "BEVFusionDetector")
+SURROUND = ("BEVDet", "BEVFusionDetector", "LabelDetector")
 SMALL = {  # stand for a detector of surround cameras and for its teachers
     "BEVDet": "bevdet_small_demo",
     "BEVFusionDetector": "bevfusion_small_demo",
     "CenterPoint": "centerpoint_pillar04_nusdemo",
+    "LabelDetector": "labels_centerpoint_pillar04_nusdemo",
 }
-SMALL_IMAGES = {"LoadSurroundImages": dict(size=(96, 256)), "DepthMaps": dict(stride=8)}
+SMALL_IMAGES = {
+    "LoadSurroundImages": dict(size=(96, 256)),
+    "DepthMaps": dict(stride=8),
+    "Resize3D": dict(scale=(256, 144)),
+    "AffineResize": dict(img_scale=(320, 96)),
+}
+MONO = ("FCOSMono3D", "SMOKEMono3D")  # detectors of single images; student and teacher as narrow
+FEW_CHANNELS = dict(
+    backbone=dict(
+        type="mmdet.ResNet", depth=18, base_channels=8, stem_channels=8, norm_eval=False
+    ),
+    widths=[8, 16, 32, 64],
+)
 
 
 def methods_of(model):
@@ -64,6 +77,8 @@ def make_tiny(model, weights):
         elif _edge(detector):
             voxel_m = _edge(detector) * GROWTH[min(edges)]
             detector = shrink_model(on_range(detector, LIMITS), voxel_m=voxel_m, **FEW)
+        elif detector["type"] in MONO:
+            detector = _narrow_mono(detector)
         elif detector["type"] == "PointRCNN":
             few = dict(model=detector, override=FEW_POINTS, shrink=dict(width=FEW["width"]))
             detector = resolve_detector(few)
@@ -75,6 +90,26 @@ def make_tiny(model, weights):
     for method in methods_of(model):
         if method["type"] == "pointdistiller":
             method.update(GRAPHS)
+
+
+def _narrow_mono(model):
+    """Return the detector on a narrow ResNet-18, with its own head on a map as wide as that needs."""
+    model["backbone"] = dict(FEW_CHANNELS["backbone"])
+    widths = FEW_CHANNELS["widths"]
+    if model["type"] == "SMOKEMono3D":
+        strides = [1, 2, 4, 8]
+        model["neck"] = dict(
+            type="SECONDFPN", in_channels=widths, out_channels=[16] * 4, upsample_strides=strides
+        )
+        return model
+    model["neck"] |= dict(in_channels=widths, out_channels=32)
+    head = model["bbox_head"]
+    head |= dict(in_channels=32, feat_channels=32, cls_branch=(32,), dir_branch=(32,))
+    head["reg_branch"] = tuple((32,) if branch else () for branch in head["reg_branch"])
+    for key in ("attr_branch", "depth_branch", "centerness_branch"):
+        if key in head:
+            head[key] = (32,)
+    return model
 
 
 def _edge(model):

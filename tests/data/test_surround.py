@@ -15,6 +15,7 @@ from kd3d.data.depth_maps import project
 from kd3d.data.image_augmentation import ImageAugmentation
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
+from kd3d.masks.solid import gaussian_solid
 from kd3d.models import tiny_bev
 from kd3d.models.bev.cameras import Cameras
 from kd3d.models.bev.view_transform import LiftSplat
@@ -22,6 +23,7 @@ from kd3d.models.source import build_detector
 from tests.data.surround_tiny import (
     NAMES,
     PACK,
+    SIZE,
     SPOT,
     calibration,
     pixel,
@@ -35,7 +37,7 @@ register_all_modules(init_default_scope=False)
 register_all()
 
 KEEP = dict(type="KeepRawPoints", key="points_depth")
-DEPTH = dict(type="DepthMaps", points="points_depth", stride=8)
+DEPTH = dict(type="DepthMaps", points="points_depth", stride=8, objects=True)
 TURN = dict(
     type="GlobalRotScaleTrans",
     rot_range=[-0.3, 0.3],
@@ -107,6 +109,23 @@ def spot(image):
     return (weight * u).sum() / weight.sum(), (weight * v).sum() / weight.sum()
 
 
+def objects_of_cells(cameras, meta):
+    """Whether the nearest point of each cell lies in the box, told before the scene is moved."""
+    cloud = results_of(cameras)["points"].tensor[:, :3].numpy().astype(float)
+    dx, dy, dz = (cloud - SPOT).T
+    along, across = dx * math.cos(0.4) + dy * math.sin(0.4), dy * math.cos(0.4) - dx * math.sin(0.4)
+    inside = (abs(along) < SIZE[0] / 2) & (abs(across) < SIZE[1] / 2) & (abs(dz) < SIZE[2] / 2)
+    assert 10 < inside.sum() < 60
+    maps = torch.zeros(3, 8, 16, dtype=torch.long)
+    for i in range(3):
+        seen = project(cloud, meta["lidar2img"][i], meta["img_aug_matrix"][i])
+        for (u, v, depth), own in sorted(zip(seen.tolist(), inside), key=lambda s: -s[0][2]):
+            row, column = math.floor((v + 0.5) / 8), math.floor((u + 0.5) / 8)
+            if depth >= 1 and 0 <= row < 8 and 0 <= column < 16:
+                maps[i, row, column] = int(own)  # the nearest one comes last
+    return maps
+
+
 @pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("scene", range(len(SCENES)))
 def test_occupancy_lifted_cell_and_peak_coincide(cameras, detectors, scene, image):
@@ -139,6 +158,7 @@ def test_occupancy_lifted_cell_and_peak_coincide(cameras, detectors, scene, imag
     u, v = spot(seen)
     row, column = int((v + 0.5) // 8), int((u + 0.5) // 8)
     depth = sample.gt_depth_maps[0, row, column]
+    assert torch.equal(sample.gt_object_maps, objects_of_cells(cameras, sample.metainfo))
     lift = detectors["student"].view_transform
     context = torch.zeros(3, 1, 8, 16)
     context[0, 0, row, column] = 1
@@ -149,6 +169,15 @@ def test_occupancy_lifted_cell_and_peak_coincide(cameras, detectors, scene, imag
     assert bev.sum() == 1
     x, y = place(bev.shape, bev.argmax())
     assert max(abs(x - want[0]), abs(y - want[1])) <= 1.6
+    bounds = [(*tiny_bev.RANGE[i::3], edge) for i, edge in enumerate((0.8, 0.8, 1.0))]
+    filled = lift.occupancy(bins * context, metas, tiny_bev.IMAGE, bounds)
+    assert filled.shape == (1, 8, 56, 80)
+    assert filled.sum() == 1
+    boxes = [sample.gt_instances_3d.bboxes_3d.tensor[:, :7]]
+    extent = (*tiny_bev.RANGE[:2], *tiny_bev.RANGE[3:5])
+    solid = gaussian_solid(boxes, extent, (-5.0, 3.0), (8, 56, 80), min_radius=3)
+    assert solid[0, int(want[2] + 5)].max() == 1
+    assert (filled * solid).sum() > 0
 
 
 @pytest.mark.parametrize("image", IMAGES)

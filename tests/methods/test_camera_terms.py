@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kd3d.core.context import Context
-from kd3d.core.detection_targets import soft_labels
+from kd3d.core.detection_targets import paint, soft_labels
 from kd3d.core.registry import METHODS, TERMS
 from kd3d.core.spec import FeatureSpec
 from kd3d.engine.contract import build, data_of, kd_losses
@@ -343,7 +343,8 @@ def test_an_encoder_of_labels_learns_before_it_teaches():
     given = context()
     given.boxes = [BOX, BOX[:0]]
     given.labels = [torch.tensor([0, 1, 2, 0]), torch.zeros(0).long()]
-    numbers, kinds = term.painted(term._truth(given, BOX.device), BOX)
+    truth = term._truth(given, BOX.device)
+    numbers, kinds = paint(truth, 3, *term.head_spec.grid)
     assert kinds[0].sum(0).max() == 1
     assert kinds[0].sum() > 0
     assert not kinds[1].any()

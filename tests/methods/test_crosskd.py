@@ -46,7 +46,7 @@ def make(student, teacher, detector, **options):
     torch.manual_seed(0)
     config = METHODS.get("crosskd")(**options)[0]
     term = TERMS.get(config.pop("type"))(**config)
-    term.attach(lambda: detector)
+    term.attach(lambda: detector, lambda: None)
     term.build(student, teacher)
     return term
 

@@ -1,5 +1,7 @@
 """Cross-modal methods against the authors' own numbers: values and gradients, rtol 1e-4."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -12,9 +14,9 @@ from kd3d.engine.register import register_all
 from kd3d.losses.box.set_prediction import box_code, match_cost, scored_code_error
 from kd3d.losses.depth.bins import bin_entropy, one_hot_bins
 from kd3d.losses.depth.inner_depth import expected_depth, inner_depth_error
-from kd3d.losses.depth.occupancy import occupancy_error
 from kd3d.masks.depth_cells import object_cells
 from kd3d.masks.label_maps import box_cells
+from kd3d.models.bev.frustum import DepthBins
 from tests.methods.test_parity import close, load
 
 register_all()
@@ -221,6 +223,15 @@ def test_tigbev_inner_depth_equals_the_authors_code():
     depth = expected_depth(logits, torch.arange(1.0, 13.0))
     error = inner_depth_error(depth, data["depth_gt"].flatten(0, 1), data["fg_index"].flatten(0, 1))
     check(error.mean(), data["loss"], logits, data["grad_logits"])
+    term = TERMS.get("InnerDepthTerm")("depth", *["student:depth"] * 2, 1.0, official_parity=True)
+    lift = SimpleNamespace(view_transform=SimpleNamespace(bins=DepthBins([1.0, 13.0, 1.0])))
+    term.attach(lambda: lift, lambda: lift)
+    spec = FeatureSpec(12, "image", tuple(logits.shape[2:]))
+    term.build(spec, spec)
+    maps = dict(gt_depth_maps=list(data["depth_gt"]), gt_object_maps=list(data["fg_index"]))
+    logits.grad = None
+    value = term(logits, logits.detach(), given([], cell_maps=maps))
+    check(value, data["loss"], logits, data["grad_logits"])
 
 
 def test_tigbev_depth_bins_equal_the_authors_code():
@@ -298,8 +309,10 @@ def test_vcd_depth_bins_equal_the_authors_code():
 def test_vcd_occupancy_equals_the_authors_code():
     data = load("vcd_occupancy_l1")
     student, mask = data["student"].requires_grad_(), data["mask"]
-    error = occupancy_error(student, data["teacher"])
-    check(4 * (error * mask).sum() / mask.sum(), data["loss"], student, data["grad_student"])
+    options = dict(teacher="teacher:depth", weight=4.0, official_parity=True)
+    term = TERMS.get("OccupancyTerm")("occupancy", "student:depth", **options)
+    value = term.compared(student, data["teacher"], mask) * term.weight
+    check(value, data["loss"], student, data["grad_student"])
 
 
 def test_focaldistiller_equals_the_authors_code():

@@ -3,6 +3,7 @@
 from kd3d.models.bev.bevdet import BEVDet
 from kd3d.models.bev.depth_net import CameraAwareDepthNet, DepthNet
 from kd3d.models.bev.fusion import BEVFuser, BEVFusionDetector
+from kd3d.models.bev.label_detector import LabelBackbone, LabelDetector
 from kd3d.models.bev.view_transform import LiftSplat
 
 __all__ = [
@@ -11,5 +12,7 @@ __all__ = [
     "BEVFusionDetector",
     "CameraAwareDepthNet",
     "DepthNet",
+    "LabelBackbone",
+    "LabelDetector",
     "LiftSplat",
 ]

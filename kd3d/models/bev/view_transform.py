@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
 from mmdet3d.registry import MODELS
 from torch import Tensor, nn
 
@@ -56,12 +60,47 @@ class LiftSplat(nn.Module):
         self.bins = DepthBins(depth, "view_transform.depth")
         self.official_parity = official_parity
 
-    def cells(self, cameras: Cameras, features: Tensor, image_shape: tuple[int, int]) -> Tensor:
-        """Return the (B, N, D, H, W) cells of all lifted points, see `BEVGrid.cells`."""
+    def cells(
+        self,
+        cameras: Cameras,
+        features: Tensor,
+        image_shape: tuple[int, int],
+        grid: BEVGrid | None = None,
+    ) -> Tensor:
+        """Return the (B, N, D, H, W) cells of all lifted points, see `BEVGrid.cells`.
+
+        Args:
+            cameras: Of the batch.
+            features: (..., H, W), on the image plane.
+            image_shape: (H, W) of the network's image.
+            grid: Whose cells; None: the map's own.
+        """
         height, width = features.shape[-2:]
         frustum = pixel_frustum(self.bins, (height, width), image_shape, self.official_parity)
         points = cameras.lift(frustum.to(features.device))
-        return self.grid.cells(points, self.official_parity)
+        return (grid or self.grid).cells(points, self.official_parity)
+
+    def occupancy(
+        self,
+        depth: Tensor,
+        metas: Sequence[Mapping[str, Any]],
+        image_shape: tuple[int, int],
+        bounds: tuple[Bounds, Bounds, Bounds],
+    ) -> Tensor:
+        """Return the (B, Z, Y, X) sums of the probability of depth that falls into each voxel.
+
+        Args:
+            depth: (B N, D, H, W) probabilities of the bins.
+            metas: Metainfo of the samples, see `Cameras.of`.
+            image_shape: (H, W) of the network's image.
+            bounds: [low, high, edge] along x, y and z in metres, in the augmented LiDAR's frame.
+        """
+        grid, ones = BEVGrid.of(*bounds, "occupancy"), torch.ones_like(depth[:, :1])
+        cell = self.cells(Cameras.of(metas), depth, image_shape, grid)
+        columns, rows, layers = grid.count
+        voxels = len(cell) * layers * rows * columns
+        sums = bev_pool(depth, ones, cell.flatten(0, 1), voxels)
+        return sums.view(len(cell), layers, rows, columns)
 
     def forward(
         self, depth: Tensor, context: Tensor, cameras: Cameras, image_shape: tuple[int, int]

@@ -1,0 +1,8 @@
+# A compact PGD and its trained, certified teacher of the same head; a method's config adds the method.
+_base_ = '../../baseline/pgd-r18_kitti-mono3d.py'
+model = dict(
+    teachers=dict(
+        teacher=dict(
+            type='Frozen',
+            config='kd3d::teachers/pgd-r101_kitti-mono3d.py',
+            checkpoint='work_dirs/pgd-r101_kitti-mono3d/student.pth')))
