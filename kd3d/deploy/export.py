@@ -24,6 +24,7 @@ from kd3d.deploy.refusals import CAMERAS, kind_of
 from kd3d.deploy.runtime.detector import Detector
 from kd3d.deploy.spec import grid_anchors, model_spec, padded_size
 from kd3d.engine import provenance
+from kd3d.engine.mistakes import check_data
 from kd3d.engine.run_folder import find_run
 from kd3d.engine.runner import load_config
 from kd3d.engine.scoring import headline, trained_detector
@@ -72,6 +73,8 @@ def export_model(
     config = load_config(str(path), options, data_root=data_root)
     if form == "onnx":
         need_onnx()
+    if data_root is not None:
+        check_data(config, "test_dataloader")
     int8.check_way(way, form, config)
     model = trained_detector(config, weights)
     kind = kind_of(model, path)

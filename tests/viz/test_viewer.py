@@ -28,7 +28,11 @@ BROWSER = next(
 # In each frame of the outer page: what is seen, told to the outer page.
 PROBE = """<script>addEventListener("load", () => setTimeout(() => {
   const told = [], seen = canvas => {
-    const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const copy = document.createElement("canvas"), size = [canvas.width, canvas.height];
+    [copy.width, copy.height] = size;
+    const brush = copy.getContext("2d", { willReadFrequently: true });
+    brush.drawImage(canvas, 0, 0);
+    const image = brush.getImageData(0, 0, ...size);
     return new Set(new Uint32Array(image.data.buffer)).size;
   };
   document.getElementById("map").selectedIndex = 1;
