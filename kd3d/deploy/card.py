@@ -7,7 +7,7 @@ from typing import Any
 from kd3d.deploy.convert import OPSET
 from kd3d.deploy.graphs import Part
 from kd3d.deploy.parity import NEAR_M, NEAR_SCORE
-from kd3d.deploy.refusals import CAMERAS
+from kd3d.deploy.refusals import CAMERAS, PILLARS
 from kd3d.engine.scoring import headline
 
 _PILLAR_STEPS = """\
@@ -25,8 +25,9 @@ _CAMERA_STEPS = """\
    belong to which cell depends on the calibration alone and is computed once.
 4. Graph `bev`: backbone, neck and head on the map.
 5. `runtime/boxes.py`: decoding and suppression of overlaps."""
+_FLOAT = {PILLARS: ", the pillar network in float32", CAMERAS: ""}
 _USE = {
-    "pillars": """\
+    PILLARS: """\
     from runtime.detector import Detector
     found = Detector(".").detect_points(points)      # (N, {values}) float32""",
     CAMERAS: """\
@@ -66,7 +67,7 @@ def model_card(spec: dict[str, Any], parts: list[Part], report: dict[str, Any], 
         "## Time\n\n" + _latency(report),
     ]
     if report.get("int8"):
-        sections.append("## 8 bits\n\n" + _int8(report["int8"]))
+        sections.append("## 8 bits\n\n" + _int8(report["int8"], spec["kind"]))
     sections.append("## Where it is from\n\n" + _origin(report))
     return "\n\n".join(sections) + "\n"
 
@@ -112,14 +113,14 @@ def _latency(report: dict[str, Any]) -> str:
     )
 
 
-def _int8(found: dict[str, Any]) -> str:
+def _int8(found: dict[str, Any], kind: str) -> str:
     sizes, cost = found["bytes"], found["cost"]
     ranges = f", ranges from {found['calibration_frames']} training frames"
     lines = [
         f"`Detector(folder, int8=True)`. Quantisation: {found['way']}"
         f"{ranges if found['way'] == 'static' else ''}; {sizes['before'] / 1e3:.0f} kB -> "
         f"{sizes['after'] / 1e3:.0f} kB; network {found['latency']['network']:.1f} ms. On "
-        f"{cost['frames']} test frames:",
+        f"{cost['frames']} test frames{_FLOAT[kind]}:",
         "",
         "| metric | float32 | int8 | difference |",
         "|---|---|---|---|",

@@ -40,10 +40,9 @@ def kind_of(model: Any, where: object) -> str:
             where,
             "train a student without dcn_head or DCN layers",
         )
+    kind = _camera(model, where) if lifts(model) else _lidar(model, where)
     _refuse_head(head_of(model), where)
-    if lifts(model):
-        return _camera(model, where)
-    return _lidar(model, where)
+    return kind
 
 
 def part_of(model: Any, name: str) -> Any:
@@ -69,8 +68,8 @@ def _lidar(model: Any, where: object) -> str:
     encoder, scatter = part_of(model, "voxel_encoder"), part_of(model, "middle_encoder")
     if type(encoder) is not PillarFeatureNet or type(scatter) is not PointPillarsScatter:
         raise UserError(
-            f"a {type(model).__name__} with {type(encoder).__name__} and {type(scatter).__name__} "
-            "is neither a detector on pillars nor a BEVDet",
+            f"a {type(model).__name__} is neither a BEVDet nor a detector on pillars "
+            "(PillarFeatureNet, PointPillarsScatter)",
             where,
             _PILLAR_STUDENT,
         )

@@ -220,17 +220,18 @@
     drawPictures();
   }
 
-  function fit() {  // all boxes and 95 % of the points
-    const reach = [], scene = data.scenes[shown.frame], points = decoded[shown.frame].points;
-    for (let i = 0; i < points.length; i += 30) reach.push([points[i] / 100, points[i + 1] / 100]);
-    Object.values(scene.groups).flat().filter(visible).forEach(one => reach.push(one.box.slice(0, 2), one.box.slice(0, 2)));
+  function fit() {  // all boxes and the car; without boxes most of the points
+    const boxes = Object.values(data.scenes[shown.frame].groups).flat().filter(visible);
+    const reach = boxes.map(one => one.box), points = decoded[shown.frame].points;
+    for (let i = 0; !boxes.length && i < points.length; i += 30) reach.push([points[i] / 100, points[i + 1] / 100]);
+    const outer = boxes.length ? 0 : 0.025;
     const range = k => {
       const sorted = reach.map(p => p[k]).sort((p, q) => p - q), at = s => sorted[Math.floor(s * (sorted.length - 1))] || 0;
-      return [Math.min(at(0.025), -2), Math.max(at(0.975), 2)];
+      return [Math.min(at(outer) - 3, -5), Math.max(at(1 - outer) + 3, 5)];
     };
     const [x0, x1] = range(0), [y0, y1] = range(1);
     view.x = (x0 + x1) / 2; view.y = (y0 + y1) / 2;
-    view.scale = Math.min(canvas.height / (x1 - x0 + 6), canvas.width / (y1 - y0 + 6));
+    view.scale = Math.min(canvas.height / (x1 - x0), canvas.width / (y1 - y0));
   }
 
   function resize() {
