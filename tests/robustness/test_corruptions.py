@@ -11,9 +11,11 @@ from mmdet3d.structures import LiDARPoints
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.models import tiny_bev
+from kd3d.robustness.page import write_page
 from kd3d.robustness.pipeline import corrupted_pipeline
 from kd3d.robustness.severities import KINDS, LEVELS, beams_of, chosen_kinds, corruption
 from kd3d.robustness.summary import summarise
+from tests.browser import needs_browser, told
 
 register_all()
 BEAMS = 16
@@ -192,10 +194,12 @@ def test_what_is_chosen():
         beams_of("LyftDataset", None)
 
 
-def test_rates_of_made_up_results():
-    def row(model, corruption, level, value):
-        return dict(model=model, corruption=corruption, level=level, metrics={"NDS": value})
+def row(model, corruption, level, value):
+    """A result, as `kd3d stress` keeps it."""
+    return dict(model=model, corruption=corruption, level=level, metrics={"NDS": value})
 
+
+def test_rates_of_made_up_results():
     rows = [row("a", "clean", 0, 0.5), row("a", "fog", 1, 0.4), row("a", "fog", 5, 0.1),
             row("b", "clean", 0, 0.0), row("b", "fog", 1, 0.0), row("b", "fog", 5, 0.0),
             row("a", "blur", 1, 0.2)]  # fmt: skip
@@ -205,3 +209,37 @@ def test_rates_of_made_up_results():
     assert fog["models"]["a"]["kept"] == pytest.approx(0.5)
     assert fog["models"]["b"]["kept"] is None
     assert set(blur["models"]) == {"a"}
+
+
+PAGE_PROBE = """<script>addEventListener("load", () => setTimeout(() => {
+  document.querySelectorAll("details").forEach(d => d.open = true);
+  const lines = document.querySelectorAll("figure svg .line").length;
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  const sections = [...document.querySelectorAll("section")];
+  const seen = sections.every(s => s.getBoundingClientRect().height);
+  parent.postMessage([innerWidth, lines, wide, seen].join(","), "*");
+}, 50));</script>"""
+
+
+@needs_browser
+def test_page_in_chromium(tmp_path):
+    """Wide and narrow at once: curves of what is read, no error, no request, no sideways scroll."""
+    rows = [row("a", "clean", 0, 0.5), row("b", "clean", 0, 0.4)]
+    rows += [row(model, "fog", level, 0.3 / level) for model in "ab" for level in LEVELS]
+    rows += [row("a", "blur", level, 0.2) for level in LEVELS]
+    models = [
+        dict(name=name, role=None, config="c.py", weights="w.pth", sha256="0" * 64,
+             reads=["points"], data="d", simulated=True)
+        for name in "ab"
+    ]  # fmt: skip
+    origin = dict(commit="c", dirty=False, versions={"torch": "2"}, command="kd3d stress",
+                  machine=dict(cpu="x", cores=2))  # fmt: skip
+    numbers = summarise(rows, ["fog", "blur"], "NDS")
+    facts = dict(models=models, frames=3, seed=0, provenance=origin)
+    write_page(tmp_path / "made.html", numbers | facts)
+    text = (tmp_path / "made.html").read_text()
+    assert "not read" in text
+    assert "simulated data" in text
+    for _, lines, wide, seen in told(tmp_path, text, PAGE_PROBE):
+        assert (int(lines), seen) == (3, "true")  # fog of both, blur of one
+        assert int(wide) <= 0

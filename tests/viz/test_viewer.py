@@ -5,8 +5,6 @@ import html
 import json
 import pickle
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -19,12 +17,10 @@ from kd3d.models.stock import write_config
 from kd3d.viz.viewer.page import write_viewer
 from kd3d.viz.viewer.scene import BoxGroup, GroundMap, Picture, Scene, packed
 from kd3d.viz.viewer.window import shapes
+from tests.browser import needs_browser, told
 from tests.deploy.test_parity import built
 from tests.engine.tiny import DEMO, failure, prepared, run
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 # In each frame of the outer page: what is seen, told to the outer page.
 PROBE = """<script>addEventListener("load", () => setTimeout(() => {
   const told = [], seen = canvas => {
@@ -48,10 +44,6 @@ PROBE = """<script>addEventListener("load", () => setTimeout(() => {
     parent.postMessage(told.join(","), "*");
   }, 300);
 }, 50));</script>"""
-OUTER = """<!doctype html><body data-told=""><script>addEventListener("message", event => {
-  document.body.dataset.told += event.data + ";";
-});</script><iframe src="page.html" width="1280" height="1100"></iframe>
-<iframe src="page.html" width="390" height="1100"></iframe>"""
 
 
 def content(page):
@@ -121,31 +113,12 @@ def test_open3d_gets_the_same_boxes():
     np.testing.assert_allclose(corners.mean(0), [10, 2, -1.7 + 0.75], atol=1e-9)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here (apt-get install chromium)")
+@needs_browser
 def test_page_in_chromium(tmp_path):
     """Wide and narrow at once: drawn, no error, no request, no sideways scrolling."""
-    page = tmp_path / "page.html"
+    page = tmp_path / "made.html"
     write_viewer(page, [made_up("a"), made_up("b")], "Title <b>", ["note"])
-    text = page.read_text()
-    assert not re.search(r"(src|href)=\"(?!data:)|https?://|url\(|import\(|fetch\(", text)
-    page.write_text(text.replace("</body>", PROBE + "</body>"))
-    outer = tmp_path / "outer.html"
-    outer.write_text(OUTER)
-    done = subprocess.run(
-        [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--disable-background-networking", "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1720,1200",
-            "--virtual-time-budget=8000", "--dump-dom", outer.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    told = re.search(r'data-told="([^"]*)"', done.stdout)
-    assert told, "the probe did not run"
-    rows = sorted(row.split(",") for row in told[1].rstrip(";").split(";"))
-    assert [row[0] for row in rows] == ["1280", "390"]
+    rows = told(tmp_path, page.read_text(), PROBE)
     for _, before, after, layers, frame, sideways, pictures in rows:
         assert int(before) > 60  # colours of points, boxes, rings and the map
         assert int(after) > 60
