@@ -20,6 +20,7 @@ RULES = {
         {"errors", "core", "losses", "masks", "adapters", "compat", "models.source"},
         LIGHT | {"mmengine"},
     ),
+    "deploy/runtime": ({"deploy.runtime"}, {"numpy", "onnxruntime", "cv2", "torch"}),
     "methods": (
         {"errors", "core", "losses", "masks", "adapters", "methods"},
         LIGHT | {"scipy"},
@@ -31,9 +32,11 @@ MMDET3D_HOMES = (
     "compat.py",
     "models/",
     "data/",
+    "deploy/",
     "evaluation/",
     "simulation/",
     "engine/",
+    "robustness/",
     "teachers/",
     "cli/",
 )
@@ -112,6 +115,10 @@ def test_the_rules_can_fail():
         (
             "import kd3d.cli.main as m; m.build_app()",
             {"torch", "mmengine", "mmcv", "mmdet", "mmdet3d", "open3d"},
+        ),
+        (
+            "import kd3d.deploy.runtime.detector",
+            {"torch", "cv2", "onnxruntime", "mmengine", "mmcv", "mmdet", "mmdet3d", "open3d"},
         ),
         (
             "import kd3d.losses, kd3d.masks, kd3d.adapters",

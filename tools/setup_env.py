@@ -52,6 +52,7 @@ DETECTORS += ["spconv-cu120==2.3.6", "nuscenes-devkit==1.2.0", "numpy==1.26.4"]
 TOOLS = ["pytest", "pytest-cov", "hypothesis", "ruff", "mypy", "shapely", "jinja2", "matplotlib"]
 TOOLS += ["tensorboard", "typer", "rich", "zarr", "fsspec", "pyyaml", "pytest-xdist"]
 TOOLS += ["mkdocs-material", "mkdocstrings[python]"]
+TOOLS += ["onnx==1.23.2", "onnxruntime==1.32.0"]
 
 
 class SetupError(Exception):

@@ -38,6 +38,7 @@ def register_all() -> None:
         "evaluation.nuscenes_metric",
         "models.bev.detectors",
         "models.inherit.kinds",
+        "robustness.transforms",
     ):
         importlib.import_module(f"kd3d.{name}")
     for entry in entry_points(group="kd3d.methods"):

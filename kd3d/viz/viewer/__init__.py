@@ -1,0 +1,1 @@
+"""Frames as one page that needs no network: points, boxes of several models, maps, pictures."""
