@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -42,6 +43,17 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             say(f"{label}: {done}/{total}, about {left:.0f} s left")
             shown = now
     say(f"{label}: {total}/{total} in {time.monotonic() - started:.1f} s")
+
+
+@contextlib.contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Leave out mmengine's line for every parameter that it initialises."""
+    level = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(level)
 
 
 def quiet_dependencies() -> None:

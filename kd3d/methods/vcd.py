@@ -26,6 +26,7 @@ CARD = MethodCard(
     equation="L = sum_i m_i |s_i - BN(t)_i|^2 / sum_i m_i [+ a mean KL(depth^T || depth^S)], m: "
     "highest Gaussian over the frames",
     source=("feature", "logit"),
+    routes=("lidar+camera to camera",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev", "gt_boxes"),

@@ -172,7 +172,7 @@ def cost(model: Model, points: np.ndarray) -> Cost:
         )
     detector = build_detector(model).eval()
     weights = {name: p.numel() for name, p in detector.named_parameters()}
-    macs = layer_macs(detector, _frame(detector, points))
+    macs = layer_macs(detector, frame_batch(detector, points))
     applied = {name: n / weights[f"{name}.weight"] for name, n in macs.items()}
     parts = [prefix + part for part in PARTS for prefix in ("", "pts_")]
     parts = [p for p in parts if hasattr(detector, p) and parameters(getattr(detector, p))]
@@ -191,8 +191,17 @@ def _price(model: Model, applied: dict[str, float], unit: str) -> float:
     return round(2 * sum(times * weights[f"{name}.weight"] for name, times in applied.items()))
 
 
-def _frame(detector: Any, points: np.ndarray) -> dict[str, Any]:
-    """Return the preprocessed batch of one frame."""
+def frame_batch(detector: Any, points: np.ndarray) -> dict[str, Any]:
+    """Return the preprocessed batch of one frame.
+
+    Args:
+        detector: Of a family with voxels.
+        points: (N, 3 or more) x, y, z in metres, intensity, ...; what the detector's points have
+            more is 0.
+
+    Raises:
+        UserError: No point lies in the detector's range.
+    """
     from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 
     columns = min(points.shape[1], point_channels(detector))
