@@ -22,6 +22,7 @@ from kd3d.engine.runner import load_config
 from kd3d.errors import UserError
 from kd3d.inspection.check import accepted, check
 from kd3d.inspection.detectors import DISTILLER, detectors
+from kd3d.inspection.raw_data import raw_dataset
 from kd3d.inspection.step import cost
 from kd3d.inspection.trial import build_distiller, first_batches, innermost
 from kd3d.methods import cards
@@ -113,6 +114,7 @@ def labels_of(config: Config) -> str:
 def write_and_try(
     advice: Advice,
     student: Config,
+    short: Config | None,
     references: tuple[str, str],
     checkpoint: str | None,
     out: Path | None,
@@ -121,7 +123,8 @@ def write_and_try(
 
     Args:
         advice: Of `look_at`; filled in.
-        student: The student's whole config.
+        student: The student's whole config, from which the new one is made.
+        short: The same with a few simulated frames, for the short run; None: run on its own data.
         references: How student and teacher were named.
         checkpoint: The teacher's weights; None: mmdet3d's own of that config, or none yet.
         out: The file to write.
@@ -144,22 +147,24 @@ def write_and_try(
     if untrained or not certificate_path(weights).is_file():
         advice.notes.append(f"a teacher needs a certificate: {certify_command(weights, teacher)}")
     say("timing a step of the student alone ...")
-    batch = first_batches(student)[-1]
+    batch = first_batches(short or student)[-1]
     alone = build_distiller(_alone(student), untrained=True)
     cost(alone, batch)  # warms up
     advice.alone = Cost(*cost(alone, batch))
     for one in advice.ranked:
-        config = written.distilled(student, name, teacher, weights, one.fit.method)
+        parts = (name, teacher, weights, one.fit.method)
+        config = written.distilled(student, *parts)
         done = written.on_any_device(config)
+        tried = config if short is None else written.distilled(short, *parts)
         say(f"checking {one.fit.name} ...")
         try:
-            found = check(accepted(config)[0], untrained)
+            found = check(accepted(tried)[0], untrained)
         except UserError as error:
             advice.refused[one.fit.name] = str(error)
             continue
         advice.chosen, advice.verdicts = one, found.verdicts
         advice.together = Cost(found.seconds, found.peak_bytes)
-        advice.steps = steps_of(config)
+        advice.steps = steps_of(config) if short is None else None
         advice.notes += done
         advice.path = written.target(name, one.fit.name, out)
         why = f"{one.points:g} points; written by kd3d advise {name} {teacher}"
@@ -191,8 +196,6 @@ def steps_of(config: Config) -> int | None:
     if not loop.get("max_epochs"):
         return None
     dataset = config.train_dataloader.to_dict()["dataset"]
-    from kd3d.inspection.raw_data import raw_dataset
-
     frames, times = len(raw_dataset(config)), 1
     while dataset is not innermost(dataset):
         times *= dataset.get("times", 1)

@@ -52,7 +52,7 @@ class Facts:
     Attributes:
         route: ``"lidar to camera"``: the teacher's sensors and the student's.
         gap: ``same`` or ``other`` sensors.
-        heads: ``same`` kind of head with the student's classes, or ``other``.
+        heads: ``same`` kind of head, or ``other``.
         grids: ``same`` cells of the heads in metres, or ``other``.
         capacity: ``small``, ``medium`` or ``large`` gap between the teacher's parameters and the
             student's (factors of 2 and 8).

@@ -17,7 +17,7 @@ class Record:
     """The verdict of the benchmarks.
 
     Attributes:
-        measured: ``seeds``, ``once``, ``worse`` or ``none``; see ``rules.yaml``.
+        measured: ``seeds``, ``once``, ``mixed``, ``worse`` or ``none``; see ``rules.yaml``.
         step: ``slow`` or ``usual``.
         gain: Mean gain in the benchmark's own metric, of the arm with most seeds; None: none.
         where: Benchmark and arm of that gain.
@@ -50,8 +50,8 @@ def record_of(method: str, sensors: str, folder: Path = BENCHMARKS) -> Record:
     gain = best["gain"]
     if gain["n"] > 1 and min(gain["values"]) > 0:
         kind = "seeds"
-    elif gain["n"] == 1 and gain["mean"] > 0:
-        kind = "once"
+    elif gain["mean"] > 0:
+        kind = "once" if gain["n"] == 1 else "mixed"
     else:
         kind = "worse"
     step = _step(folder / f"{best['benchmark'].replace('/', '/records/')}.json", best)

@@ -54,10 +54,10 @@ def register(app: typer.Typer) -> None:
         if not dry_run:
             check_inputs(own, build_detector(detectors(other)["student"], "teacher"), student)
             with tempfile.TemporaryDirectory(prefix="kd3d-advise-") as folder:
-                short = own.copy()
-                if simulated:
+                short = own.copy() if simulated else None
+                if short is not None:
                     simulate_data(short, Path(folder) / "data")
-                write_and_try(found, short, (student, teacher), checkpoint, out)
+                write_and_try(found, own, short, (student, teacher), checkpoint, out)
         if as_json:
             print(json.dumps(_plain(found), indent=2))
         else:

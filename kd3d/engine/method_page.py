@@ -58,7 +58,8 @@ def page(cards: list[MethodCard]) -> str:
         "",
         "Written by `kd3d list methods --markdown docs/methods.md`, from the cards in "
         "`kd3d/methods/`. Do not edit it: change a card and run the command again. "
-        "`kd3d show NAME` shows all that is known of a method, also how it differs from its authors' code and what it gained "
+        "`kd3d show NAME` shows all that is known of a method, also how it differs from its "
+        "authors' code and what it gained "
         "here. `published for`: sensors of the paper's teachers and students; a method runs "
         "wherever its needs are met.",
         "",

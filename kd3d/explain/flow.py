@@ -188,7 +188,7 @@ def _term(
     moved = [a for a in adapters if a.resample is not None]
     trained = sum(p.numel() for p in term.parameters() if p.requires_grad)
     projection = "; ".join(dict.fromkeys(_projection(a.project) for a in adapters))
-    own = f"{trained:,} parameters of its own" if trained else "nothing"
+    own = f"{trained:,} parameters of the term" if trained else "no adapter"
     return TermFlow(
         name=name,
         method=card.name if card else "",
@@ -234,7 +234,8 @@ def _loss(term: Any) -> str:
     function = getattr(term, "loss", None)
     if callable(function):
         return function.__name__.replace("_", " ")
-    return (inspect.getdoc(type(term)) or type(term).__name__).split("\n")[0].rstrip(".")
+    told = (inspect.getdoc(type(term)) or type(term).__name__).split("\n")[0]
+    return told.split(";")[0].rstrip(".")
 
 
 def _weight(weight: float | dict[str, Any]) -> str:

@@ -84,7 +84,7 @@ def check_points(frames: list[RawFrame], model: Any, classes: Sequence[str]) -> 
         told.append(f"{classes[index]} median {numbers.median():.0f}, none in {share:.0%}")
     if not told:
         return Verdict(layer, FAIL, "no boxes of the config's classes", "see boxes in range")
-    if empty == 1.0:
+    if not any(sum(found) for found in counts.values()):
         fix = "are clouds and labels in one frame? see kd3d prepare"
         return Verdict(layer, FAIL, "; ".join(told), fix)
     fix = "boxes without points cannot be learnt from a cloud; filter them"

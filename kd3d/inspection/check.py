@@ -86,7 +86,8 @@ def accepted(config: Config) -> tuple[Config, dict[str, str]]:
     for name, teacher in (config.model.get("teachers") or {}).items():
         for one in [teacher, *teacher.get("members", {}).values()]:
             weights = one.get("checkpoint")
-            if not weights or one.get("allow_uncertified"):
+            known = one.get("type", "Frozen") in ("Frozen", "Cached")
+            if not weights or not known or one.get("allow_uncertified"):
                 continue
             if not certificate_path(weights).is_file():
                 one.allow_uncertified = True
@@ -145,7 +146,9 @@ def _terms(distiller: Any, looks: list[Look], untrained: bool) -> Iterator[Verdi
     told = [dict(symptoms(one.monitor, followers)) for one in looks]
     for name in distiller.terms:
         reports = [one.monitor.terms[name] for one in looks]
-        covered = [r.coverage for r in reports if r.coverage is not None]
+        of_labels = getattr(distiller.terms[name], "mask_options", None) is not None
+        told_cells = of_labels or not untrained  # a random teacher's sureness says nothing
+        covered = [r.coverage for r in reports if r.coverage is not None and told_cells]
         ratio = ", ".join(f"{report.gradient.ratio:.2g}" for report in reports)
         detail = f"{_covered(covered)}; gradient / task's: {ratio}"
         keys = [key for key in told[-1] if key.startswith(f"{name}.") and key in told[0]]

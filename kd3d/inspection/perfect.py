@@ -44,6 +44,9 @@ def check_perfect(config: Config) -> Verdict:
         wanted = dict.fromkeys(found, 1.0)
     else:
         return Verdict(LAYER, WARN, f"{kind} is not known here", "use KittiAP or NuScenesAP")
+    if kind == "KittiAP" and metrics["classes"] and not found:
+        told = f"too few labels in {len(metrics['frames'])} frames for KITTI's AP"
+        return Verdict(LAYER, WARN, told, "it counts 40 steps of recall: use more frames")
     short = {n: v for n, v in found.items() if not v >= wanted[n] - SLACK[kind]}
     shown = short or dict(sorted(found.items(), key=lambda item: item[1])[:3])
     told = ", ".join(f"{name} {value:.4g} of {wanted[name]:.4g}" for name, value in shown.items())

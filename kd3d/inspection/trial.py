@@ -62,7 +62,7 @@ def without_weights(model: dict[str, Any]) -> dict[str, Any]:
             for key in set(one) - set(frozen_config(one)):
                 one.pop(key)
             one["type"] = "Frozen"  # it runs live
-        if one.get("type", "Frozen") == "Frozen" and "members" not in one:
+        if one.get("type", "Frozen") in ("Frozen", "Online"):
             one["checkpoint"] = None
             one.pop("minimum", None)
     for one in [model["student"], *teachers.values(), *members]:

@@ -1,5 +1,6 @@
 """`kd3d advise` end to end: facts in metres, reasons, a config that passes its check."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from kd3d.advice.config import checkpoint_of, on_any_device
 from kd3d.advice.facts import Facts, Side
-from kd3d.advice.fit import fits
+from kd3d.advice.fit import fit_of, fits
 from kd3d.cli.main import build_app
 from kd3d.engine.contract import not_allowed
 from kd3d.engine.runner import load_config
@@ -47,7 +48,10 @@ def test_facts_and_reasons_in_metres():
         "0.8x0.8 m over x 0..19.2, y -6.4..6.4 m; the teacher's: center_head of 3 channels, 32x48 "
         "cells of 0.4x0.4 m over x 0..19.2, y -6.4..6.4 m)"
     )
-    assert found["pointdistiller"].method == {"type": "pointdistiller", "variant": "bev"}
+    without_voxels = dataclasses.replace(student.offer, voxels=None)
+    variant = fit_of(cards()["pointdistiller"], student.offer, without_voxels)
+    assert variant.method == {"type": "pointdistiller", "variant": "bev"}
+    assert variant.reason is None
     camera = Side.of(build_detector(tiny_bev.bevdet()))
     assert Facts.of(camera, student).route == "lidar to camera"
 

@@ -133,7 +133,7 @@ def test_records(tmp_path):
     ))  # fmt: skip
     found = {name: record_of(name, "lidar", tmp_path) for name in times}
     assert found["kd"] == Record("seeds", "usual", 1.5, "lidar/one, kd")
-    assert (found["nst"].measured, found["nst"].gain) == ("worse", 2.0)
+    assert (found["nst"].measured, found["nst"].gain) == ("mixed", 2.0)
     assert (found["ft"].measured, found["ft"].step) == ("once", "slow")
     assert found["ab"].measured == "worse"
     assert found["at"] == NOTHING

@@ -94,6 +94,16 @@ def test_a_student_alone_and_a_peer():
         ("bev", "fitnets"), ("bev_to_peer", "fitnets"),
     ]  # fmt: skip
     assert peers.models[1].trained == peers.models[1].parameters
+    members = {name: dict(checkpoint="nowhere.pth", model=student) for name in ("one", "two")}
+    both = flow_of(
+        config(
+            teachers=dict(both=dict(type="Ensemble", members=members)),
+            method=dict(type="response", teacher="both"), terms=None, labels=None,
+        )
+    )  # fmt: skip
+    assert both.models[1].detectors == ["CenterPoint", "CenterPoint"]
+    assert both.terms[0].teacher == ("both", "head")
+    assert "center_head" in both.models[1].taps["head"]
 
 
 def test_the_graph_has_every_part_once(flow):

@@ -29,7 +29,11 @@ CAR = [10.0, 0.0, -1.78, 3.9, 1.6, 1.56, 0.4]
 
 @pytest.fixture(scope="module")
 def kitti(tmp_path_factory):
-    return prepared(tmp_path_factory.mktemp("doctor") / "kitti")
+    """Twelve cars in the frame for validation: with one, KITTI's AP40 is 0."""
+    places = [(-6 + 4 * (i % 4), 10 + 5 * (i // 4)) for i in range(12)]
+    line = "Car 0.00 0 -1.50 550 160 640 220 1.50 1.60 4.00 {:.2f} 1.60 {:.2f} -1.40\n"
+    cars = "".join(line.format(x, z) for x, z in places)
+    return prepared(tmp_path_factory.mktemp("doctor") / "kitti", {"000031": cars})
 
 
 @pytest.fixture
@@ -85,7 +89,8 @@ def test_a_config_whose_data_fit(pair):
     assert [v for v in found.values() if v.status == FAIL] == []
     assert found["labels as predictions"].status == OK
     assert "all that labels can give" in found["labels as predictions"].detail
-    assert found["points a box"].detail.startswith("Cyclist median")
+    assert found["points a box"].status == WARN
+    assert found["points a box"].detail.startswith("Cyclist median 0, none in 100%")
     assert found["student: boxes in range"].detail.startswith("Cyclist 100%")
     assert "in two batches of" in found["cells of bev"].detail
     assert found["cells of response"].detail.startswith("no mask of labels")
@@ -116,6 +121,8 @@ def test_labels_in_another_convention_are_found(pair, monkeypatch):
     verdict = perfect.check_perfect(pair)
     assert verdict.status == FAIL
     assert "Car_3D_AP40" in verdict.detail
+    monkeypatch.setattr(perfect, "_kitti_wanted", lambda *_: {})
+    assert perfect.check_perfect(pair).detail == "too few labels in 1 frames for KITTI's AP"
 
 
 def test_the_command(pair, kitti, tmp_path):
