@@ -47,13 +47,16 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
 
 @contextlib.contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Leave out mmengine's line for every parameter that it initialises."""
-    level = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    """Leave out what mmengine tells, on standard output, of every parameter and data set."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # logging.disable would miss the levels it has cached
     try:
         yield
     finally:
-        logging.disable(level)
+        logger.setLevel(level)
 
 
 def quiet_dependencies() -> None:

@@ -146,6 +146,9 @@ def write_and_try(
         )
     if untrained or not certificate_path(weights).is_file():
         advice.notes.append(f"a teacher needs a certificate: {certify_command(weights, teacher)}")
+    student, done = written.adapted(student)
+    advice.notes += done
+    short = None if short is None else written.adapted(short)[0]
     say("timing a step of the student alone ...")
     batch = first_batches(short or student)[-1]
     alone = build_distiller(_alone(student), untrained=True)
@@ -154,7 +157,6 @@ def write_and_try(
     for one in advice.ranked:
         parts = (name, teacher, weights, one.fit.method)
         config = written.distilled(student, *parts)
-        done = written.on_any_device(config)
         tried = config if short is None else written.distilled(short, *parts)
         say(f"checking {one.fit.name} ...")
         try:
@@ -165,7 +167,6 @@ def write_and_try(
         advice.chosen, advice.verdicts = one, found.verdicts
         advice.together = Cost(found.seconds, found.peak_bytes)
         advice.steps = steps_of(config) if short is None else None
-        advice.notes += done
         advice.path = written.target(name, one.fit.name, out)
         why = f"{one.points:g} points; written by kd3d advise {name} {teacher}"
         write_config(advice.path, config, f"{one.fit.name}: {why}")

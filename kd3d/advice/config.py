@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,30 @@ def distilled(
     return config
 
 
-def on_any_device(config: Config) -> list[str]:
-    """Replace mmdet3d's evaluators that need CUDA in place; return what was done, in words."""
+def adapted(config: Config) -> tuple[Config, list[str]]:
+    """Return a config that trains and is scored where mmdet3d's own would stop.
+
+    Evaluators that need CUDA become kd3d's; objects are pasted without road planes, which are no
+    part of KITTI's download.
+
+    Returns:
+        A copy; and what was done, in words.
+    """
+    config = copy.deepcopy(config)
+    return config, [*_on_any_device(config), *_without_planes(config)]
+
+
+def _without_planes(config: Config) -> list[str]:
+    loader = config.get("train_dataloader") or {}
+    pipeline = innermost(loader["dataset"]).get("pipeline", []) if loader else []
+    planes = [step for step in pipeline if step.get("use_ground_plane")]
+    for step in planes:
+        step["use_ground_plane"] = False
+    return ["objects are pasted without road planes"] if planes else []
+
+
+def _on_any_device(config: Config) -> list[str]:
+    """Replace mmdet3d's evaluators in place; return what was done, in words."""
     done = []
     for split in ("val", "test"):
         given = config.get(f"{split}_evaluator")

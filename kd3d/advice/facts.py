@@ -40,9 +40,8 @@ class Side:
         names = [name for name in aliases(model) if name not in DECODED]
         taps = TapSet(model, names)
         probe(model, taps)
-        return cls(
-            type(model).__name__, reads(model), parameters(model), Offer.of(model), taps.specs
-        )
+        known = {name: spec for name, spec in taps.specs.items() if spec.layout != "other"}
+        return cls(type(model).__name__, reads(model), parameters(model), Offer.of(model), known)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
 
         from kd3d.advice.advise import look_at, read, sound, write_and_try
         from kd3d.advice.config import check_inputs
+        from kd3d.console import quiet_logs
         from kd3d.errors import UserError
         from kd3d.inspection.detectors import detectors
         from kd3d.inspection.trial import simulate_data
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
         found = look_at(own, other)
         if not dry_run:
             check_inputs(own, build_detector(detectors(other)["student"], "teacher"), student)
-            with tempfile.TemporaryDirectory(prefix="kd3d-advise-") as folder:
+            with tempfile.TemporaryDirectory(prefix="kd3d-advise-") as folder, quiet_logs():
                 short = own.copy() if simulated else None
                 if short is not None:
                     simulate_data(short, Path(folder) / "data")

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
         from pathlib import Path
 
         from kd3d import doctor
+        from kd3d.console import quiet_logs
         from kd3d.engine.runner import load_config
         from kd3d.errors import UserError
         from kd3d.inspection.check import check
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
         if simulated and data_root is not None:
             raise UserError("data are given and simulated", "--simulated", "give one of both")
         read = load_config(config, cfg_options, None, data_root)
-        with tempfile.TemporaryDirectory(prefix="kd3d-check-") as folder:
+        with tempfile.TemporaryDirectory(prefix="kd3d-check-") as folder, quiet_logs():
             if simulated:
                 simulate_data(read, Path(folder) / "data")
             found = check(read, untrained)

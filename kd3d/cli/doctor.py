@@ -32,10 +32,12 @@ def register(app: typer.Typer) -> None:
                 raise UserError("no config is given", "--data", "kd3d doctor --data CONFIG")
             verdicts = doctor.examine(Path.cwd())
         else:
+            from kd3d.console import quiet_logs
             from kd3d.engine.runner import load_config
             from kd3d.inspection.data import examine_data
 
-            verdicts = examine_data(load_config(data, cfg_options, None, data_root), frames)
+            with quiet_logs():
+                verdicts = examine_data(load_config(data, cfg_options, None, data_root), frames)
         if as_json:
             print(json.dumps(doctor.as_json(verdicts), indent=2))
         else:

@@ -23,13 +23,15 @@ def register(app: typer.Typer) -> None:
 
         Neither weights nor data are needed.
         """
+        from kd3d.console import quiet_logs
         from kd3d.engine.runner import load_config
         from kd3d.explain.flow import flow_of
         from kd3d.explain.mermaid import mermaid as graph_of
         from kd3d.explain.page import write_page
         from kd3d.fileio import write_text
 
-        flow = flow_of(load_config(config, cfg_options))
+        with quiet_logs():
+            flow = flow_of(load_config(config, cfg_options))
         if html is not None:
             write_page(flow, html)
             print(html)

@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from kd3d.cache.manifest import frozen_config
-from kd3d.console import quiet_logs
 from kd3d.core.distiller import Distiller
 from kd3d.data.views import seeded_dataloader
 from kd3d.engine.mistakes import building, check_data
@@ -45,7 +44,7 @@ def build_distiller(config: Config, untrained: bool = False) -> Distiller:
         model = without_weights(model)
     model.pop("type")
     torch.manual_seed(SEED)
-    with building(config), quiet_logs():
+    with building(config):
         distiller = Distiller(**model)
         distiller.init_weights()
     return distiller
@@ -89,7 +88,7 @@ def first_batches(config: Config) -> list[dict[str, Any]]:
     """Return the first two raw batches of a config's training data; of one batch, that twice.
 
     Raises:
-        UserError: No data, or fewer frames than a batch.
+        UserError: No data, data that the pipeline cannot read, or fewer frames than a batch.
     """
     register_all()
     if not config.get("train_dataloader"):
@@ -102,7 +101,14 @@ def first_batches(config: Config) -> list[dict[str, Any]]:
     loader.pop("prefetch_factor", None)
     with DefaultScope.overwrite_default_scope("mmdet3d"), building(config):
         built = SafeRunner.build_dataloader(loader, seed=SEED)
-        found = list(itertools.islice(built, BATCHES))
+        try:
+            found = list(itertools.islice(built, BATCHES))
+        except (AssertionError, KeyError, IndexError, ValueError) as error:  # of a transform
+            raise UserError(
+                f"the training data cannot be read ({type(error).__name__}: {error})",
+                config.filename,
+                "mend train_dataloader.dataset.pipeline, or the data",
+            ) from error
     if not found:
         frames = len(built.dataset)  # type: ignore[arg-type]
         raise UserError(

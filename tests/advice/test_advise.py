@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from typer.testing import CliRunner
 
-from kd3d.advice.config import checkpoint_of, on_any_device
+from kd3d.advice.config import adapted, checkpoint_of
 from kd3d.advice.facts import Facts, Side
 from kd3d.advice.fit import fit_of, fits
 from kd3d.cli.main import build_app
@@ -56,12 +56,15 @@ def test_facts_and_reasons_in_metres():
     assert Facts.of(camera, student).route == "lidar to camera"
 
 
-def test_evaluators_that_need_cuda_are_replaced():
-    config = load_config_of_mmdet3d()
-    done = on_any_device(config)
+def test_what_stops_a_stock_config_is_replaced():
+    stock = load_config_of_mmdet3d()
+    config, done = adapted(stock)
     assert config.test_evaluator == dict(type="KittiAP", label_dir="data/kitti/training/label_2")
-    assert len(done) == 2
-    assert on_any_device(config) == []
+    pastes = [t for t in config.train_dataloader.dataset.dataset.pipeline if "db_sampler" in t]
+    assert [step.use_ground_plane for step in pastes] == [False]
+    assert len(done) == 3
+    assert adapted(config)[1] == []
+    assert stock.test_evaluator.type == "KittiMetric"  # a copy was changed
     name = "pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class"
     assert checkpoint_of(f"mmdet3d::pointpillars/{name}.py") == f"mmdet3d::{name}"
     assert checkpoint_of("kd3d::teachers/second_kitti.py") is None

@@ -138,5 +138,5 @@ def test_the_command(pair, kitti, tmp_path):
     )
     assert done.exit_code == 1
     assert "fail  student: boxes in range" in done.stdout
-    assert "no point of this frame lies in the range of the student" in done.stdout
+    assert "fail  cells of the masks" in done.stdout
     assert "no config is given" in failure(["doctor", "--data-root", kitti])
