@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -42,6 +43,20 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             say(f"{label}: {done}/{total}, about {left:.0f} s left")
             shown = now
     say(f"{label}: {total}/{total} in {time.monotonic() - started:.1f} s")
+
+
+@contextlib.contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Leave out what mmengine tells, on standard output, of every parameter and data set."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # logging.disable would miss the levels it has cached
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def quiet_dependencies() -> None:

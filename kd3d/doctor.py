@@ -52,6 +52,17 @@ def healthy(verdicts: list[Verdict]) -> bool:
     return all(verdict.status != FAIL for verdict in verdicts)
 
 
+def lines(verdicts: list[Verdict]) -> list[str]:
+    """Return the verdicts as text, each with what mends it below."""
+    width = max([26, *(len(verdict.layer) for verdict in verdicts)])
+    found = []
+    for verdict in verdicts:
+        found.append(f"{verdict.status:5} {verdict.layer:{width}} {verdict.detail}")
+        if verdict.fix:
+            found.append(f"{'':5} {'':{width}} -> {verdict.fix}")
+    return found
+
+
 def as_json(verdicts: list[Verdict]) -> dict[str, Any]:
     """Return the verdicts as plain data."""
     return {"healthy": healthy(verdicts), "layers": [asdict(v) for v in verdicts]}

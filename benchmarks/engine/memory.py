@@ -20,7 +20,8 @@ from torch import Tensor
 
 from benchmarks.engine import setups
 from benchmarks.engine.harness import facts
-from benchmarks.engine.peak import in_fresh_process, in_use_bytes, peak_bytes
+from benchmarks.engine.peak import in_fresh_process
+from kd3d.evaluation.peak import in_use_bytes, peak_bytes
 
 SLACK = 1.05
 

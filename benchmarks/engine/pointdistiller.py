@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.engine.harness import Arm, facts, interleave, ratio, seconds
-from benchmarks.engine.peak import in_fresh_process, in_use_bytes, peak_bytes
+from benchmarks.engine.peak import in_fresh_process
+from kd3d.evaluation.peak import in_use_bytes, peak_bytes
 from kd3d.losses.similarity.local_graph import (
     Neighbours,
     graph_distance,

@@ -13,6 +13,7 @@ from kd3d.core.foreground import ForegroundSpec
 from kd3d.core.spec import FeatureSpec, LevelsSpec
 from kd3d.errors import UserError, did_you_mean
 from kd3d.models.source import resolve_detector
+from kd3d.models.zoo import fetched
 from kd3d.teachers.certificate import file_sha256
 
 FORMAT = 1
@@ -59,7 +60,7 @@ def teacher_identity(teacher: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{views} views in {mode} mode", where, "1 or more; canonical stores one")
     if checkpoint is None:
         raise UserError("a teacher without a checkpoint cannot be cached", where)
-    if not Path(checkpoint).is_file():
+    if not fetched(checkpoint).is_file():
         raise UserError("file not found", checkpoint, f"the checkpoint of {where}")
     detector = {k: v for k, v in teacher.items() if k not in (*STORE_KEYS, *FROZEN_KEYS)}
     model = resolve_detector(detector, where)

@@ -33,6 +33,8 @@ class MethodCard:
         idea: One sentence.
         equation: The loss in one line of LaTeX-like text.
         source: The survey's knowledge sources: logit, feature, similarity.
+        routes: Sensors of the paper's teachers and students, ``"lidar to camera"``; image networks
+            for tasks in the plane are ``image``. What a method runs on is said by its needs.
         schemes: In which the method can run: offline, online, self; the paper's own first.
         algorithm: The survey's algorithm families; empty for plain imitation.
         needs: What both models must offer: tap aliases, ``gt_boxes``.
@@ -53,6 +55,7 @@ class MethodCard:
     idea: str
     equation: str
     source: tuple[str, ...]
+    routes: tuple[str, ...]
     schemes: tuple[str, ...]
     algorithm: tuple[str, ...]
     needs: tuple[str, ...]

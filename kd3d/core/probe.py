@@ -92,12 +92,18 @@ def _spec(model: Any, taps: TapSet, name: str, value: Any) -> FeatureSpec:
     several = taps.members[name]
     paths = [taps.taps[tap].address.module for tap in several]
     if several == [name]:
-        return _describe(model, paths[0], value)
-    return LevelsSpec.of(_describe(model, path, one) for path, one in zip(paths, value))
+        return spec_of(model, paths[0], value)
+    return LevelsSpec.of(spec_of(model, path, one) for path, one in zip(paths, value))
 
 
-def _describe(model: Any, path: str, value: Any) -> FeatureSpec:
-    """Return the spec of what the module at `path` gave."""
+def spec_of(model: Any, path: str, value: Any) -> FeatureSpec:
+    """Return the spec of what the module at `path` gave.
+
+    Args:
+        model: The detector.
+        path: Of a module in it.
+        value: Its output.
+    """
     grid = bev_grid(model)
     if grid is not None and not _in_image(model, path):
         spec = describe(value, grid)

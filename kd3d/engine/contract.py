@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from kd3d.console import quiet_logs
 from kd3d.core.card import MethodCard
 from kd3d.core.compatibility import Offer, refusal
 from kd3d.core.distiller import Distiller
@@ -55,7 +53,7 @@ def build(
     options = {**copy.deepcopy(method), **SMALL.get(method["type"], {})}
     if method.get("variant") == "bev":
         options["queries"] = 20
-    with _quiet():
+    with quiet_logs():
         model = Distiller(student, dict(teacher=SCHEMES[scheme](teacher)), options)
         model.init_weights()
     return model
@@ -111,14 +109,3 @@ def broken_promises(model: Distiller, pair: str) -> list[str]:
 
 def _moved(parameter: Tensor) -> bool:
     return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out mmengine's line for every parameter that it initialises."""
-    level = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(level)

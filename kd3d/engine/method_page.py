@@ -56,12 +56,16 @@ def page(cards: list[MethodCard]) -> str:
     lines = [
         "# Methods",
         "",
-        "Written by `kd3d methods --markdown docs/methods.md`, from the cards in `kd3d/methods/`. "
-        "Do not edit it: change a card and run the command again. `kd3d methods NAME` shows all "
-        "that a card says, also how a method differs from its authors' code.",
+        "Written by `kd3d list methods --markdown docs/methods.md`, from the cards in "
+        "`kd3d/methods/`. Do not edit it: change a card and run the command again. "
+        "`kd3d show NAME` shows all that is known of a method, also how it differs from its "
+        "authors' code and what it gained "
+        "here. `published for`: sensors of the paper's teachers and students; a method runs "
+        "wherever its needs are met.",
         "",
-        "| method | paper | source | algorithm | schemes | needs | both models need | status |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | paper | source | algorithm | published for | schemes | needs | "
+        "both models need | status |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(_row(card) for card in cards),
         "",
         "## Which method runs on which pair",
@@ -94,6 +98,7 @@ def _row(card: MethodCard) -> str:
         f"{link(card)}, {card.venue}",
         ", ".join(card.source),
         ", ".join(card.algorithm) or "imitation",
+        ", ".join(card.routes),
         ", ".join(card.schemes),
         ", ".join([*(f"`{need}`" for need in card.needs), *card.heads]),
         needed,

@@ -21,6 +21,7 @@ CARD = MethodCard(
     "strongly is left to the student.",
     equation="L = mean max(0, m - sign(t) r(s))^2, sign(0) = -1",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev",),

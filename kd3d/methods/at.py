@@ -22,6 +22,7 @@ CARD = MethodCard(
     "channels are.",
     equation="L = (1/B) sum_b | Q^S_b / |Q^S_b| - Q^T_b / |Q^T_b| |^2, Q = mean_c f_c^2",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("bev",),

@@ -29,6 +29,7 @@ CARD = MethodCard(
     equation="L = sum_i f_i v_i |s_i - t_i|^2 / sum_i f_i v_i [+ a mean KL(depth^T || depth^S)], "
     "f: points above the ground, v: |t_i| > 0",
     source=("feature", "logit"),
+    routes=("camera to camera",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("bev",),

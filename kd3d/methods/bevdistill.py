@@ -40,6 +40,7 @@ CARD = MethodCard(
     equation="L = a sum_i g_i |s_i - t_i|^2 / sum_i g_i - b mean_j log softmax_k(z_j^T . z_k^S / "
     "tau)_j + c sum_j w_j |b_j^S - b_j^T|_1 / sum_j w_j",
     source=("feature", "logit"),
+    routes=("lidar to camera",),
     schemes=("offline", "self"),
     algorithm=("contrastive",),
     needs=("bev", "head", "boxes", "gt_boxes"),

@@ -29,6 +29,7 @@ CARD = MethodCard(
     "same cell; nothing has to be equal.",
     equation="L = -mean_i log(exp(s_i t_i / tau) / sum_j exp(s_i t_j / tau))",
     source=("feature", "similarity"),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=("contrastive",),
     needs=("bev",),

@@ -40,6 +40,7 @@ CARD = MethodCard(
     equation="L = a |A(s_early) - H_t| + b sum_i m_i |s_i - t_i|^2 / (2 C sum_i m_i) + c sum_k "
     "|G_s^k - G_t^k| + QFL(s, t) + d sum_i h_i |b_s - b_t|",
     source=("feature", "similarity", "logit"),
+    routes=("lidar+camera to camera+radar",),
     schemes=("offline", "self"),
     algorithm=(),
     needs=("stage0", "bev", "head", "gt_boxes"),

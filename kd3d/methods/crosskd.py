@@ -33,6 +33,7 @@ CARD = MethodCard(
     equation="L = sum_i w_i QFL_1(h_t(a(f_s))_i, p_ti) / sum_i t_i + beta sum_i r_i |b_h - b_t| / "
     "sum_i r_i, r_i = max_c sigma(p_tic), a to the teacher's mean and deviation",
     source=("logit",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head_mid", "head"),

@@ -22,6 +22,7 @@ CARD = MethodCard(
     "that what is salient in a channel counts most.",
     equation="L = tau^2 / (B C) sum_bc KL(softmax_i(t_bci / tau) || softmax_i(s_bci / tau))",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("bev",),

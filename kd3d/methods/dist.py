@@ -22,6 +22,7 @@ CARD = MethodCard(
     "of rows in a class is enough.",
     equation="L = tau^2 (beta mean_i d(p_i, q_i) + gamma mean_c d(p_c, q_c)), d = 1 - Pearson",
     source=("logit",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head",),

@@ -33,6 +33,7 @@ CARD = MethodCard(
     equation="L = a sum_F s A^S A^C (t - s)^2 + b sum_B A^S A^C (t - s)^2 + c sum_P A^S A^C "
     "(t - s)^2 + d |mean_i t - mean_i s|_1 + e |mean_c t - conv(mean_c s)|_1",
     source=("feature",),
+    routes=("lidar to camera", "lidar+camera to camera"),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("bev", "head", "gt_boxes"),

@@ -19,6 +19,7 @@ CARD = MethodCard(
     "of their own.",
     equation="L = tau^2 (alpha KL(b^t || b^s) + beta KL(p^t_others || p^s_others))",
     source=("logit",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head", "gt_boxes"),

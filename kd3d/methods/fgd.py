@@ -28,6 +28,7 @@ CARD = MethodCard(
     equation="L = a sum M^fg A^S A^C (t - s)^2 + b sum M^bg A^S A^C (t - s)^2 + g (|A^S_t - A^S_s|"
     " + |A^C_t - A^C_s|) + l |R(t) - R(s)|^2",
     source=("feature", "similarity"),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("bev", "gt_boxes"),

@@ -16,6 +16,7 @@ CARD = MethodCard(
     idea="A regressor on the student's BEV map predicts the teacher's BEV map at the objects.",
     equation="L = sum_i m_i |r(s_i) - t_i|^2 / (C sum_i m_i)",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev", "gt_boxes"),

@@ -29,6 +29,7 @@ CARD = MethodCard(
     equation="L = a sum_i g_i |s_i - t_i|^2 / sum_i g_i [+ b mean KL(softmax_i(t_c) || "
     "softmax_i(s_c)) over image levels]",
     source=("feature",),
+    routes=("camera to camera",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("bev", "gt_boxes"),

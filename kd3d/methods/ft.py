@@ -27,6 +27,7 @@ CARD = MethodCard(
     equation="L = mean | F(s)/rms - P(t)/rms | + r mean (D(P(t)) - t)^2, P(t) without gradient in "
     "the first part",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev",),

@@ -30,6 +30,7 @@ CARD = MethodCard(
     "A_lij = |x_li - x_lj|^2 / max, L_li = |x_li - x_(l+1)i|^2 / max, "
     "T_lij = (A_lij - A_(l+1)ij)^2",
     source=("feature", "similarity"),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=("graph",),
     needs=("stages", "gt_boxes"),

@@ -34,6 +34,7 @@ CARD = MethodCard(
     equation="L = |u(U(D(u(s)))) - t| + |U(D(t)) - s| + |D(u(s)) - D(t)| + P(objects) + "
     "|A(head_s) - A(head_t)|, A(X) = X softmax(X^T X / sqrt(n))",
     source=("feature", "similarity", "logit"),
+    routes=("lidar to lidar",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("bev", "head", "gt_boxes"),

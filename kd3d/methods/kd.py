@@ -23,6 +23,7 @@ CARD = MethodCard(
     equation="L = tau^2 sum_i w_i KL(q_i^tau || p_i^tau) / sum_i max_c sigma(t_ic), "
     "w_i = max_c max(sigma(t_ic), sigma(s_ic))",
     source=("logit",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head",),

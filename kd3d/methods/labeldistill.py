@@ -44,6 +44,7 @@ CARD = MethodCard(
     " + b [sum_i g_i QFL(s_i, q_i) / sum_i g_i + c mean_o |r_o^S - r_o^T|_1] + "
     "det(head_T(E(y)), y)",
     source=("feature", "logit"),
+    routes=("lidar to camera",),
     schemes=("offline", "self"),
     algorithm=("multi-teacher",),
     needs=("bev", "head", "head_mid", "gt_boxes"),

@@ -26,6 +26,7 @@ CARD = MethodCard(
     equation="L = sum_i q_i mean_d tau^2 KL(P^t_id || P^s_id) / sum_i q_i, "
     "P_id = softmax_k(-(b_id - c_k)^2 / 2 sigma^2 tau)",
     source=("logit",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head",),

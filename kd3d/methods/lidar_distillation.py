@@ -25,6 +25,7 @@ CARD = MethodCard(
     "student that sees every n-th beam; then that student teaches one that sees fewer still.",
     equation="L = (1 / R) sum_r (1 / |m_r|) sum_{i in m_r} |s_i - t_i|_2",
     source=("feature",),
+    routes=("lidar to lidar",),
     schemes=("offline", "online", "self"),
     algorithm=("cross-domain",),
     needs=("bev", "proposals"),

@@ -24,6 +24,7 @@ CARD = MethodCard(
     "teacher's whole map, so each cell has to know its surroundings.",
     equation="L = 1/(B C H W) | G(M * a(s)) - t |^2, M_i = 1 with probability 1 - lambda",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev",),

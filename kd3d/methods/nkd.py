@@ -20,6 +20,7 @@ CARD = MethodCard(
     "classes after normalising both models' scores to the same sum.",
     equation="L = -q_y log p_y - gamma tau^2 sum_{c != y} qhat_c log phat_c",
     source=("logit",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head", "gt_boxes"),

@@ -22,6 +22,7 @@ CARD = MethodCard(
     "no channel has a fixed counterpart.",
     equation="L = mean (t_i . t_j)^2 + mean (s_i . s_j)^2 - 2 mean (s_i . t_j)^2, unit channels",
     source=("similarity",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev",),

@@ -26,6 +26,7 @@ CARD = MethodCard(
     "down to a margin.",
     equation="L = mean d(r(s), max(t, m)), d = 0 where s <= t <= 0, else (s - t)^2, m = E[t | t<0]",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev",),

@@ -23,6 +23,7 @@ CARD = MethodCard(
     "and student may be of any kind.",
     equation="L = 1/(2 B C N) sum (z(s) - z(t))^2 = 1 - mean_c r(s_c, t_c), z = standard score",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev",),

@@ -23,6 +23,7 @@ CARD = MethodCard(
     equation="L = 1/N sum_i sum_{j != i} t_ij log(t_ij / s_ij), x_ij = K(x_i, x_j) / sum_{k != i} "
     "K(x_i, x_k), K = (cos + 1) / 2",
     source=("similarity",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev", "gt_boxes"),

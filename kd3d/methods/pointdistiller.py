@@ -31,6 +31,7 @@ CARD = MethodCard(
     equation="L = 2 mean_{q,c,j} w_q (g^T_{qjc} - g^S_{qjc})^2, w = M softmax(s / tau), "
     "g = ReLU(BN(W [f_j ; f_q]))",
     source=("feature", "similarity"),
+    routes=("lidar to lidar",),
     schemes=("offline", "online", "self"),
     algorithm=("graph", "attention"),
     needs=("pillars",),

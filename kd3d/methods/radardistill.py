@@ -37,6 +37,7 @@ CARD = MethodCard(
     "mean |sigma(act(s)) - [t active]|; PFD = 5 mean_{objects} d + mean_{false alarms} d, "
     "d = sum_c |softmax_c(s) - softmax_c(t)|",
     source=("feature",),
+    routes=("lidar to radar",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("stage0", "bev", "head", "gt_boxes"),

@@ -33,6 +33,7 @@ CARD = MethodCard(
     equation="L = (1/N) sum_n sum_i M_ni [w_f |(phi(s_i) - t_i) / sigma_t|^2 / C + KL(p^T_i || "
     "p^S_i) + p^T_i |b^S_i - b^T_i|_{smooth L1}], n: the N regions of largest disparity",
     source=("feature", "logit"),
+    routes=("lidar to lidar",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("head", "bev", "proposals", "gt_boxes"),

@@ -30,6 +30,7 @@ CARD = MethodCard(
     "teacher's where the teacher is confident; no ground truth is needed.",
     equation="L = w_c QFL(s, t) / #{t > tau_c} + w_b sum_i m_i |b_s - b_t|_{smooth L1} / sum_i m_i",
     source=("logit",),
+    routes=("lidar to camera",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head",),

@@ -30,6 +30,7 @@ CARD = MethodCard(
     equation="L = sum_j sum_k 2^-k mse(P_k(c_j(z_j)), P_k(t_j)) / sum_k 2^-k, "
     "z_j = a_1 r_j(s_j) + a_2 up(z_(j+1)), (a_1, a_2) = sigma(w_j [r_j(s_j), up(z_(j+1))])",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=("attention",),
     needs=("stages",),

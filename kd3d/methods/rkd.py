@@ -23,6 +23,7 @@ CARD = MethodCard(
     equation="L = l_d / N^2 sum_ij h(d^S_ij / mean d^S, d^T_ij / mean d^T) + l_a / N^3 sum_ijk "
     "h(cos^S_ijk, cos^T_ijk)",
     source=("similarity",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=("graph",),
     needs=("bev", "gt_boxes"),

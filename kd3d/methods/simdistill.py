@@ -35,6 +35,7 @@ CARD = MethodCard(
     equation="L = a sum_i g_i |s_i - t_i|^2 / sum_i g_i + b mean |f^S - f^T|^2 + c QFL(s, t) + "
     "d mean_o smoothL1(r_o^S - r_o^T) [+ e mean |m^S - m^T|^2 of camera maps]",
     source=("feature", "logit"),
+    routes=("lidar+camera to camera",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("stage0", "bev", "head", "gt_boxes"),

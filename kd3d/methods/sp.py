@@ -23,6 +23,7 @@ CARD = MethodCard(
     idea="What the teacher finds alike, the student shall find alike, whatever its features are.",
     equation="L = 1/N^2 | rownorm(T T') - rownorm(S S') |_F^2",
     source=("similarity",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev", "gt_boxes"),

@@ -35,6 +35,7 @@ CARD = MethodCard(
     equation="L = w sum_i c_i g_i sum_k (p_ik - q_ik)^2 / sum_i c_i g_i + v sum_o |r_o^S - r_o^T| "
     "/ #objects, c = max_k q_k, g: Gaussians of the ground truth",
     source=("logit", "feature", "similarity"),
+    routes=("lidar to lidar",),
     schemes=("offline", "self"),
     algorithm=(),
     needs=("head", "boxes", "gt_boxes"),

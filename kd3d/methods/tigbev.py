@@ -33,6 +33,7 @@ CARD = MethodCard(
     equation="L = a mean_{o,p} sum_q (A^S_pq - A^T_pq)^2 + b mean_{o,c} sum_d (G^S_cd - G^T_cd)^2, "
     "A = X^T X, G = X X^T, rows of length 1 [+ c mean_{o,i} ((z_oi - z_or) - (d_oi - d_or))^2]",
     source=("similarity",),
+    routes=("lidar to camera",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev", "gt_boxes"),

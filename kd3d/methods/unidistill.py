@@ -38,6 +38,12 @@ CARD = MethodCard(
     equation="L = a mean |s_op - t_op| + b mean |cos(s_op, s_oq) - cos(t_op, t_oq)| + c sum_i g_i "
     "(|max_k p_ik - max_k q_ik| + mean_d |r_id^S - r_id^T|) / sum_i g_i",
     source=("feature", "similarity", "logit"),
+    routes=(
+        "lidar to camera",
+        "lidar+camera to camera",
+        "camera to lidar",
+        "lidar+camera to lidar",
+    ),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("stage0", "bev", "head", "gt_boxes"),

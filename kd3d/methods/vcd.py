@@ -33,6 +33,7 @@ CARD = MethodCard(
     "sum_v m_v |sigma(o^S_v) - sigma(o^T_v)| / sum_v m_v], m: highest Gaussian over the frames, in "
     "voxels v over the objects, o: sum of the depth's probability in a voxel",
     source=("feature", "logit"),
+    routes=("lidar+camera to camera",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev", "gt_boxes"),

@@ -30,6 +30,7 @@ CARD = MethodCard(
     "channel, so that channels it cannot predict cost less.",
     equation="L = mean_i 1/2C sum_c ((t_ic - mu_c(s_i))^2 / var_c + log var_c)",
     source=("feature",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("bev",),

@@ -19,6 +19,7 @@ CARD = MethodCard(
     idea="Soft labels count less where the student already fits its label better than the teacher.",
     equation="L = tau^2 (1 - exp(log p_y / -log q_y)) KL(q^tau || p^tau)",
     source=("logit",),
+    routes=("image to image",),
     schemes=("offline", "online", "self"),
     algorithm=(),
     needs=("head", "gt_boxes"),

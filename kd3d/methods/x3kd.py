@@ -31,6 +31,7 @@ CARD = MethodCard(
     equation="L = a mean |s - t| + b max_D-min_s [log D(t) + log (1 - D(s))] + c [QFL(s, "
     "max_o w_o g_o) + d sum_o w_o |b_o^S - b_o^T|_1 / sum_o w_o], o: detections of score w_o > tau",
     source=("feature", "logit"),
+    routes=("lidar to camera",),
     schemes=("offline", "self"),
     algorithm=("adversarial", "cross-modal"),
     needs=("bev", "head", "boxes"),

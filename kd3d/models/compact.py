@@ -179,7 +179,7 @@ def cost(model: Model, points: np.ndarray, image_size: tuple[int, int] = IMAGE_S
         )
     detector = build_detector(model).eval()
     weights = {name: p.numel() for name, p in detector.named_parameters()}
-    macs = layer_macs(detector, _frame(detector, points, image_size))
+    macs = layer_macs(detector, frame_batch(detector, points, image_size))
     macs.pop("", None)  # geometry, outside of all layers
     applied = {name: n / weights[f"{name}.weight"] for name, n in macs.items()}
     parts = [*CAMERA_PARTS[:-1], *(p + part for part in PARTS for p in ("", "pts_"))]
@@ -200,8 +200,20 @@ def _price(model: Model, applied: dict[str, float], unit: str) -> float:
     return round(2 * sum(times * weights[f"{name}.weight"] for name, times in applied.items()))
 
 
-def _frame(detector: Any, points: np.ndarray, image_size: tuple[int, int]) -> dict[str, Any]:
-    """Return the preprocessed batch of one frame."""
+def frame_batch(
+    detector: Any, points: np.ndarray, image_size: tuple[int, int] = IMAGE_SIZE
+) -> dict[str, Any]:
+    """Return the preprocessed batch of one frame.
+
+    Args:
+        detector: Of a family with voxels, or with cameras that are lifted.
+        points: (N, 3 or more) x, y, z in metres, intensity, ...; what the detector's points have
+            more is 0.
+        image_size: Height and width of its images, which are black.
+
+    Raises:
+        UserError: No point lies in the detector's range.
+    """
     from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 
     inputs, wanted = {}, inputs_of(detector)

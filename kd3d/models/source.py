@@ -19,6 +19,7 @@ from kd3d.core.portable import key_report, student_state
 from kd3d.errors import UserError, did_you_mean
 from kd3d.models.kernels import loadable
 from kd3d.models.shrink import shrink_model
+from kd3d.models.zoo import fetched
 
 _KEYS = ("config", "model", "shrink", "override")  # of a reference to a detector
 
@@ -133,10 +134,16 @@ def preprocessor_config(config: dict[str, Any]) -> dict[str, Any]:
 def load_weights(model: nn.Module, path: str | Path, where: str = "checkpoint") -> None:
     """Load a detector's checkpoint strictly; parts of kd3d in it are ignored.
 
+    Args:
+        model: The detector.
+        path: A file, or ``"mmdet3d::<name>"`` of mmdet3d's model zoo; see `kd3d.models.zoo`.
+        where: For messages.
+
     Raises:
         UserError: An unreadable file, another architecture, or weights of mmdet3d < 1.0, whose yaw
             and box sizes have another convention (they load without complaint and score near 0).
     """
+    path = fetched(path)
     checkpoint = compat.load_checkpoint_file(path)
     _refuse_old_convention(checkpoint.get("meta") or {}, path)
     state = checkpoint.get("state_dict", checkpoint)

@@ -9,17 +9,18 @@ from typing import Any
 
 from kd3d.errors import UserError, did_you_mean
 from kd3d.fileio import read_json, write_json
+from kd3d.models.zoo import checkpoint_file
 
 
 def certificate_path(checkpoint: str | Path) -> Path:
-    """Return ``<checkpoint>.certificate.json``."""
-    return Path(f"{checkpoint}.certificate.json")
+    """Return ``<checkpoint>.certificate.json``, for ``"mmdet3d::<name>"`` beside its file."""
+    return Path(f"{checkpoint_file(checkpoint)}.certificate.json")
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
+    """Return the SHA-256 of the bytes of a file, or of the weights ``"mmdet3d::<name>"``."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(checkpoint_file(path), "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

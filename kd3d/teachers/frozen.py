@@ -25,7 +25,8 @@ class Frozen(ModelTeacher):
     """An mmdet3d detector with trained weights: offline distillation.
 
     Args:
-        checkpoint: Path of its weights, or None for a randomly initialised teacher (tests).
+        checkpoint: Path of its weights, ``"mmdet3d::<name>"`` for those of mmdet3d's model zoo (see
+            `kd3d.models.zoo`), or None for a randomly initialised teacher (tests).
         name: Its name in taps.
         allow_uncertified: Accept weights without a certificate beside them (``kd3d certify``). A
             certificate that is there is always checked against the file.

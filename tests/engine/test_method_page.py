@@ -1,4 +1,4 @@
-"""`kd3d methods`: the list, a card, and a page that agrees with the registry."""
+"""The page of all methods agrees with the registry."""
 
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +17,7 @@ register_all()
 
 
 def run(*arguments):
-    return CliRunner().invoke(build_app(), ["methods", *arguments])
+    return CliRunner().invoke(build_app(), ["list", "methods", *arguments])
 
 
 def card(**changes):
@@ -28,7 +28,7 @@ def card(**changes):
 def test_the_page_is_that_of_the_registry():
     found = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     assert found == method_page.page(list(cards().values())), (
-        "kd3d methods --markdown docs/methods.md"
+        "kd3d list methods --markdown docs/methods.md"
     )
 
 
@@ -57,16 +57,7 @@ def test_a_card_that_says_otherwise_than_the_method_does_is_told(monkeypatch):
     assert line == "fitnets on second: runs, although the student has no pillars"
 
 
-def test_list_and_card_on_the_command_line(tmp_path, monkeypatch):
-    listed = run()
-    assert listed.exit_code == 0
-    assert all(name in listed.output for name in cards())
-    shown = run("irg")
-    assert cards()["irg"].venue in shown.output
-    assert all(line[:40] in shown.output for line in cards()["irg"].differences)
-    failed = run("fitnet")
-    assert isinstance(failed.exception, UserError)
-    assert "did you mean 'fitnets'" in str(failed.exception)
+def test_the_page_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr(method_page, "PAIRS", {"centerpoint": PAIRS["centerpoint"]})
     monkeypatch.setattr("kd3d.methods.cards", lambda: {"kd": cards()["kd"]})
     page = tmp_path / "methods.md"
@@ -75,3 +66,5 @@ def test_list_and_card_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr("kd3d.methods.cards", lambda: {"kd": card(needs=("image",))})
     with pytest.raises(UserError, match="although the student has no image"):
         raise run("--markdown", str(page)).exception
+    with pytest.raises(UserError, match="about all methods"):
+        raise run("--markdown", str(page), "--source", "logit").exception

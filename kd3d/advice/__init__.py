@@ -1,0 +1,1 @@
+"""Which method to try on a pair of detectors, and why."""

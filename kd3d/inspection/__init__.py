@@ -1,0 +1,1 @@
+"""Looking before training: what can be tapped, whether a config works, whether its data fit."""

@@ -1,0 +1,105 @@
+"""Labels as predictions: what a config's own evaluator gives a detector without fault."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+
+from kd3d.console import track
+from kd3d.doctor import FAIL, OK, WARN, Verdict
+from kd3d.engine.certify import device_evaluators
+from kd3d.errors import UserError
+from kd3d.evaluation.kitti_rules import DIFFICULTIES
+from kd3d.inspection.raw_data import raw_dataset
+
+LAYER = "labels as predictions"
+SLACK = {"KittiAP": 1.0, "NuScenesAP": 0.01}  # in the metric's own unit
+_OUTPUTS = ("prediction_dir", "json_file", "result_file")
+
+
+def check_perfect(config: Config) -> Verdict:
+    """Score the test set's labels as if a detector had found them.
+
+    KITTI's AP needs 40 objects to reach 100, so it is compared with what the label files give when
+    they are scored against themselves.
+    """
+    try:
+        evaluators = device_evaluators(config)
+    except UserError as error:
+        return Verdict(LAYER, WARN, f"not measured: {error}", "use KittiAP or NuScenesAP")
+    (evaluator, *_), kind = evaluators, evaluators[0]["type"]
+    metrics = label_scores(config, {k: v for k, v in evaluator.items() if k not in _OUTPUTS})
+    if kind == "KittiAP":
+        wanted = _kitti_wanted(evaluator["label_dir"], metrics["frames"])
+        found = {name: metrics[name] for name in wanted if name in metrics}
+    elif kind == "NuScenesAP":
+        found = {f"{name}_AP": metrics[f"{name}_AP"] for name in metrics["classes"]}
+        wanted = dict.fromkeys(found, 1.0)
+    else:
+        return Verdict(LAYER, WARN, f"{kind} is not known here", "use KittiAP or NuScenesAP")
+    if kind == "KittiAP" and metrics["classes"] and not found:
+        told = f"too few labels in {len(metrics['frames'])} frames for KITTI's AP"
+        return Verdict(LAYER, WARN, told, "it counts 40 steps of recall: use more frames")
+    short = {n: v for n, v in found.items() if not v >= wanted[n] - SLACK[kind]}
+    shown = short or dict(sorted(found.items(), key=lambda item: item[1])[:3])
+    told = ", ".join(f"{name} {value:.4g} of {wanted[name]:.4g}" for name, value in shown.items())
+    if short or not found:
+        fix = "range, classes, box convention or calibration of labels and evaluator differ"
+        return Verdict(LAYER, FAIL, told or "no class has labels", fix)
+    return Verdict(LAYER, OK, f"{len(found)} scores, all that labels can give; lowest: {told}")
+
+
+def label_scores(config: Config, evaluator: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics of labels as predictions, with ``frames`` and the labelled ``classes``."""
+    dataset = raw_dataset(config, "test_dataloader")
+    with DefaultScope.overwrite_default_scope("mmdet3d"):
+        judge = Evaluator(evaluator)
+    judge.dataset_meta = dataset.metainfo
+    frames, classes = [], set()
+    for index in track(range(len(dataset)), "labels as predictions"):
+        info = dataset.get_data_info(index)
+        truth = info["ann_info"]
+        labels = torch.as_tensor(np.asarray(truth["gt_labels_3d"])).long()
+        kept = labels >= 0
+        found = dict(
+            bboxes_3d=truth["gt_bboxes_3d"][kept],
+            labels_3d=labels[kept],
+            scores_3d=torch.ones(int(kept.sum())),
+        )
+        classes |= set(labels[kept].tolist())
+        sample = dict(sample_idx=info["sample_idx"], pred_instances_3d=found)
+        cloud = (info.get("lidar_points") or {}).get("lidar_path")
+        if cloud:
+            sample["lidar_path"] = cloud
+            frames.append(Path(cloud).stem)
+        judge.process([sample], {})
+    names = dataset.metainfo["classes"]
+    return judge.evaluate(len(dataset)) | dict(
+        frames=frames, classes=[names[index] for index in sorted(classes)]
+    )
+
+
+def _kitti_wanted(label_dir: str, frames: list[str]) -> dict[str, float]:
+    """Return metric -> AP40 of label files scored against themselves."""
+    from kd3d.data.kitti_files import CLASSES, read_label_dir
+    from kd3d.evaluation.kitti_ap import evaluate_kitti
+
+    labels = list(read_label_dir(label_dir, sorted(frames)).values())
+    known = [one[np.isin(one.name.astype(str), CLASSES)] for one in labels]
+    found = [dataclasses.replace(one, score=np.ones(len(one))) for one in known]
+    result = evaluate_kitti(labels, found)
+    return {
+        f"{name}_{metric}_AP40_{difficulty}_{overlap}": value
+        for name in CLASSES
+        for metric in ("3D", "BEV")
+        for overlap, values in result[name][metric]["AP40"].items()
+        for difficulty, value in zip(DIFFICULTIES, values)
+        if value > 0
+    }
