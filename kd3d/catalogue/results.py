@@ -38,7 +38,7 @@ def measured(method: str, folder: Path = BENCHMARKS) -> list[dict[str, Any]]:
         for row in numbers.get("gains", []):
             run = runs.get(row["arm"], {})
             methods = str(run.get("method") or "").split(SEPARATOR)
-            gain = row["ap"].get(numbers["metric"])
+            gain = row["scores"].get(numbers["metric"])
             if method in methods and gain is not None:
                 found.append(
                     {

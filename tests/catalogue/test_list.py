@@ -117,7 +117,7 @@ def test_results_are_those_of_the_files(tmp_path):
     ]
     assert found["lidar/leading", "sparsekd-nst"]["methods"] == ["sparsekd", "nst"]
     assert any(
-        one["gain"] == row["ap"]["car_3d_moderate"] and one["over"] == "baseline"
+        one["gain"] == row["scores"]["car_3d_moderate"] and one["over"] == "baseline"
         for one in results.measured("nst")
     )
     assert results.measured("nst", tmp_path) == results.published("nst", tmp_path) == []
