@@ -147,7 +147,11 @@ def test_the_command(pair, kitti, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["fitnets/pointpillars-4x_pointpillars_kitti.py", "unidistill/bevdet-r18_centerpoint-pillar_nus.py"]
+    "name",
+    [
+        "fitnets/pointpillars-4x_pointpillars_kitti.py",
+        "unidistill/bevdet-r18_centerpoint-pillar_nus.py",
+    ],
 )
 def test_shipped_configs_on_simulated_data(name):
     done = CliRunner().invoke(
