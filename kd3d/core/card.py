@@ -33,12 +33,12 @@ class MethodCard:
         idea: One sentence.
         equation: The loss in one line of LaTeX-like text.
         source: The survey's knowledge sources: logit, feature, similarity.
-        routes: Sensors of the paper's teachers and students, ``"lidar to camera"``; image networks
-            for tasks in the plane are ``image``. What a method runs on is said by its needs.
         schemes: In which the method can run: offline, online, self; the paper's own first.
         algorithm: The survey's algorithm families; empty for plain imitation.
         needs: What both models must offer: tap aliases, ``gt_boxes``.
         heads: Head kinds it works with; empty where heads do not matter.
+        routes: Sensors of the paper's teachers and students, ``"lidar to camera"``; image networks
+            for tasks in the plane are ``image``. What a method runs on is said by its needs.
         same: What must agree in both models, of `kd3d.core.compatibility.AGREEMENTS`; None: what
             its needs suggest, heads of one kind and grid for ``head``, voxels for rows.
         status: ``formula-tested`` (equals an independent reference), ``parity-tested`` (equals the
@@ -55,11 +55,11 @@ class MethodCard:
     idea: str
     equation: str
     source: tuple[str, ...]
-    routes: tuple[str, ...]
     schemes: tuple[str, ...]
     algorithm: tuple[str, ...]
     needs: tuple[str, ...]
     heads: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
     same: tuple[str, ...] | None = None
     status: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
