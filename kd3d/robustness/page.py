@@ -57,4 +57,5 @@ def _chart(one: dict[str, Any], numbers: dict[str, Any], styles: dict[str, str])
         for model, found in one["models"].items()
     ]
     title = f"{numbers['metric']} under {one['title']}"
-    return line_chart(lines, one["unit"], numbers["metric"], title=title, size=SMALL)
+    reach = (0.0, 1.03 * max(one["amounts"]))  # leaves room for the last number
+    return line_chart(lines, one["unit"], numbers["metric"], title=title, size=SMALL, x_range=reach)

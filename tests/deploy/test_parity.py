@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from kd3d.data.image_augmentation import centred
 from kd3d.deploy.convert import SUFFIX, write_graph
 from kd3d.deploy.export import _write_anchors, class_names
 from kd3d.deploy.frames import frames_for
@@ -14,6 +15,7 @@ from kd3d.deploy.graphs import make_parts
 from kd3d.deploy.parity import compare
 from kd3d.deploy.refusals import CAMERAS, kind_of
 from kd3d.deploy.runtime.detector import Detector
+from kd3d.deploy.runtime.lift import Rig
 from kd3d.deploy.spec import grid_anchors, model_spec, padded_size
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
@@ -151,3 +153,16 @@ def test_clouds_of_any_size_run(tmp_path):
         found = detector.detect_points(points)
         assert np.isfinite(found["boxes"]).all()
         assert found["boxes"].shape == (len(found["scores"]), 9)
+
+
+def test_raw_images_are_fitted_as_the_pipeline_does(tmp_path):
+    """From pictures of another size, as they were taken, to the boxes of the fitted ones."""
+    _, _, detector = exported(built(tiny_bev.bevdet), tmp_path, "onnx")
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (90, 160, 3), dtype=np.uint8) for _ in range(3)]
+    known, fit = tiny_bev.rig(), centred((90, 160), SIZE)
+    found = detector.detect_images(images, known["lidar2cam"], known["cam2img"])
+    rig = Rig.of(known["lidar2cam"], known["cam2img"], [fit.matrix((90, 160))] * 3)
+    wanted = detector.detect_fitted(np.stack([fit(image) for image in images]), rig)
+    assert len(wanted["scores"]) > 10
+    np.testing.assert_array_equal(found["boxes"], wanted["boxes"])

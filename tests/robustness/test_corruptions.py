@@ -16,6 +16,7 @@ from kd3d.robustness.pipeline import corrupted_pipeline
 from kd3d.robustness.severities import KINDS, LEVELS, beams_of, chosen_kinds, corruption
 from kd3d.robustness.summary import summarise
 from tests.browser import needs_browser, told
+from tests.paths import ROOT
 
 register_all()
 BEAMS = 16
@@ -243,3 +244,11 @@ def test_page_in_chromium(tmp_path):
     for _, lines, wide, seen in told(tmp_path, text, PAGE_PROBE):
         assert (int(lines), seen) == (3, "true")  # fog of both, blur of one
         assert int(wide) <= 0
+
+
+def test_the_page_of_the_docs_has_the_same_amounts():
+    lines = (ROOT / "docs/deploy.md").read_text().splitlines()
+    for name, kind in KINDS.items():
+        (row,) = [line for line in lines if line.startswith(f"| `{name}` |")]
+        amounts = ", ".join(f"{amount:g}" for amount in kind.amounts)
+        assert amounts in row or (name == "cameras" and "1 to 5" in row)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+TINY_M = 1e-9  # how far outside a corner still counts as inside
+PAIRS = 20_000  # that are looked at together
 _SIGNS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) / 2  # corners, counter-clockwise
 
 
@@ -13,15 +15,29 @@ def suppress_rotated(boxes: np.ndarray, scores: np.ndarray, threshold: float) ->
     Args:
         boxes: (N, 5) x, y, dx, dy in metres and yaw in radians.
         scores: (N,).
-        threshold: A box goes where its overlap with a better one is larger.
+        threshold: A box goes where its overlap with a better one that stays is larger.
     """
     order = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(order):
-        best, order = order[0], order[1:]
-        kept.append(best)
-        order = order[rotated_overlap(boxes[best], boxes[order]) <= threshold]
+    covers = _covering(boxes[order].astype(np.float64), threshold)
+    gone, kept = np.zeros(len(order), dtype=bool), []
+    for place in range(len(order)):
+        if not gone[place]:
+            kept.append(order[place])
+            gone |= covers[place]
     return np.array(kept, dtype=np.int64)
+
+
+def _covering(boxes: np.ndarray, threshold: float) -> np.ndarray:
+    """Return (N, N) bool: whether a box overlaps a later one by more than the threshold."""
+    covers = np.zeros((len(boxes), len(boxes)), dtype=bool)
+    reach = np.hypot(boxes[:, 2], boxes[:, 3]) / 2
+    middles = boxes[:, :2]
+    near = ((middles[:, None] - middles) ** 2).sum(-1) < (reach[:, None] + reach) ** 2
+    first, second = np.nonzero(np.triu(near, 1))
+    for start in range(0, len(first), PAIRS):
+        a, b = first[start : start + PAIRS], second[start : start + PAIRS]
+        covers[a, b] = rotated_overlap(boxes[a], boxes[b]) > threshold
+    return covers
 
 
 def suppress_upright(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
@@ -49,62 +65,56 @@ def suppress_near(
     return np.array(kept[:most], dtype=np.int64)
 
 
-def rotated_overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return (N,) intersection over union of one rectangle (5,) with others (N, 5).
+def rotated_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return (N,) intersection over union of rectangles (N, 5) with others (N, 5), pair by pair.
 
     The intersection of two rectangles is the convex hull of the corners of each inside the other
     and of the points where sides cross; its area is a sum over triangles, sorted by angle.
     """
-    near = np.hypot(*(others[:, :2] - box[:2]).T)
-    near = near < (np.hypot(*box[2:4]) + np.hypot(*others[:, 2:4].T)) / 2
-    overlap = np.zeros(len(others))
-    if near.any():
-        shared = _shared_area(box.astype(np.float64), others[near].astype(np.float64))
-        union = box[2] * box[3] + others[near, 2] * others[near, 3] - shared
-        overlap[near] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return overlap
+    shared = _shared_area(first.astype(np.float64), second.astype(np.float64))
+    union = first[:, 2] * first[:, 3] + second[:, 2] * second[:, 3] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def _shared_area(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return (N,) square metres, in the frame of `box`, where it is upright."""
-    turn = _turn(box[4])
-    middle = (others[:, :2] - box[:2]) @ turn  # by -yaw
-    yaw = others[:, 4] - box[4]
-    rotation = np.moveaxis(_turn(yaw), -1, 0) if yaw.ndim else _turn(yaw)
-    corners = np.einsum("nij,nkj->nki", rotation, _SIGNS * others[:, None, 2:4])
-    corners = corners + middle[:, None]
-    half = box[2:4] / 2
-    own = np.broadcast_to(_SIGNS * box[2:4], corners.shape)
-    tiny = 1e-9
-    inside = (np.abs(corners) <= half + tiny).all(-1)
+def _shared_area(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return (N,) square metres, in the frames of the first, where they are upright."""
+    middle = np.einsum("nj,nji->ni", second[:, :2] - first[:, :2], _turn(first[:, 4]))
+    rotation = _turn(second[:, 4] - first[:, 4])
+    own, half = _SIGNS * first[:, None, 2:4], first[:, None, 2:4] / 2
+    corners = np.einsum("nij,nkj->nki", rotation, _SIGNS * second[:, None, 2:4]) + middle[:, None]
+    inside = (np.abs(corners) <= half + TINY_M).all(-1)
     back = np.einsum("nji,nkj->nki", rotation, own - middle[:, None])
-    own_inside = (np.abs(back) <= others[:, None, 2:4] / 2 + tiny).all(-1)
+    own_inside = (np.abs(back) <= second[:, None, 2:4] / 2 + TINY_M).all(-1)
     crossing, crosses = _crossings(corners, half)
     points = np.concatenate([corners, own, crossing], 1)
-    valid = np.concatenate([inside, own_inside, crosses], 1)
-    return _hull_area(points, valid)
+    return _hull_area(points, np.concatenate([inside, own_inside, crosses], 1))
 
 
 def _turn(yaw: np.ndarray) -> np.ndarray:
+    """Return (N, 2, 2) rotations."""
     cosine, sine = np.cos(yaw), np.sin(yaw)
-    return np.array([[cosine, -sine], [sine, cosine]])
+    return np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
 
 
 def _crossings(corners: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the sides of quadrangles (N, 4, 2) cross an upright rectangle's: (N, 16, 2)."""
-    start, step = corners, np.roll(corners, -1, 1) - corners
+    """Return where the sides of quadrangles (N, 4, 2) cross upright rectangles': (N, 16, 2).
+
+    Args:
+        corners: In order.
+        half: (N, 1, 2) half sizes of the rectangles, about the origin.
+    """
+    step = np.roll(corners, -1, 1) - corners
     found, valid = [], []
     for axis in (0, 1):
-        for side in (-half[axis], half[axis]):
-            way = step[..., axis]
-            share = np.divide(side - start[..., axis], way, out=np.full(way.shape, -1.0),
-                              where=way != 0)  # fmt: skip
-            point = start + share[..., None] * step
+        way, limit = step[..., axis], half[..., 1 - axis]
+        for sign in (-1, 1):
+            side = sign * half[..., axis]
+            gap = side - corners[..., axis]
+            share = np.divide(gap, way, out=np.full(way.shape, -1.0), where=way != 0)
+            point = corners + share[..., None] * step
             point[..., axis] = side
             found.append(point)
-            valid.append(
-                (share >= 0) & (share <= 1) & (abs(point[..., 1 - axis]) <= half[1 - axis])
-            )
+            valid.append((share >= 0) & (share <= 1) & (np.abs(point[..., 1 - axis]) <= limit))
     return np.concatenate(found, 1), np.concatenate(valid, 1)
 
 
