@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,9 @@ def _costs(found: Any) -> str:
         f"a step on this machine: {alone.seconds:.2f} s alone, {together.seconds:.2f} s distilled; "
         f"peak memory {alone.peak_bytes / 1e9:.2f} and {together.peak_bytes / 1e9:.2f} GB"
     )
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores + 1:  # this run itself is one of them
+        text += f"; too long: the machine is busy (load {load:.0f} on {cores} cores)"
     if found.steps is None:
         return text
     hours = found.steps * together.seconds / 3600
