@@ -19,6 +19,7 @@ from kd3d.engine.steps import fingerprint
 from kd3d.errors import UserError
 from kd3d.fileio import read_json, write_json
 from kd3d.models.source import config_path, resolve_detector
+from kd3d.models.zoo import fetched
 from kd3d.report.record import RECORD_FILE, RunRecord
 from kd3d.sweep.plan import Arm, Sweep
 from kd3d.teachers.certificate import file_sha256
@@ -199,11 +200,12 @@ def _weights(value: Any) -> list[str]:
     if isinstance(value, dict):
         for key, item in value.items():
             if key in ("checkpoint", "load_from") and isinstance(item, str):
-                found.append(item)
                 if "://" in item:
                     raise UserError("is not a local file, so it cannot be told from others", item)
-                if not Path(item).is_file():
+                file = fetched(item)
+                if not file.is_file():
                     raise UserError("file not found", item)
+                found.append(str(file))
             else:
                 found += _weights(item)
     elif isinstance(value, (list, tuple)):
