@@ -1,5 +1,8 @@
 # Data and budget of the demo: simulated KITTI, 8 epochs of 180 frames, batch 4.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/kitti-3d-3class.py']
+_base_ = [
+    '../_base_/default_runtime.py', '../_base_/datasets/kitti-3d-3class.py',
+    '../_base_/schedules/demo.py'
+]
 data_root = 'data/kitti/'
 class_names = ['Pedestrian', 'Cyclist', 'Car']
 point_cloud_range = [0, -25.6, -3, 51.2, 25.6, 1]
@@ -36,18 +39,3 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 seeded_data = False  # benchmarks/demo/spread.json was measured so
-val_dataloader = None
-val_evaluator = None
-val_cfg = None
-test_cfg = dict()
-epochs = 8
-lr = 4e-3
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.99), weight_decay=0.01),
-    clip_grad=dict(max_norm=10, norm_type=2))
-param_scheduler = dict(
-    type='OneCycleLR', eta_max=lr, pct_start=0.3, total_steps=epochs, by_epoch=True,
-    convert_to_iter_based=True)
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4, max_keep_ckpts=1))

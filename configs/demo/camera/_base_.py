@@ -1,5 +1,8 @@
 # Data and budget of the camera demo: simulated nuScenes, small pictures, batch 4.
-_base_ = ['../../_base_/default_runtime.py', '../../_base_/datasets/nus-surround.py']
+_base_ = [
+    '../../_base_/default_runtime.py', '../../_base_/datasets/nus-surround.py',
+    '../../_base_/schedules/demo.py'
+]
 data_root = 'data/nuscenes/'
 image_size = (96, 256)
 stride = 8
@@ -26,18 +29,6 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 seeded_data = True
-val_dataloader = None
-val_evaluator = None
-val_cfg = None
-test_cfg = dict()
 epochs = 12
-lr = 4e-3
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.99), weight_decay=0.01),
-    clip_grad=dict(max_norm=10, norm_type=2))
-param_scheduler = dict(
-    type='OneCycleLR', eta_max=lr, pct_start=0.3, total_steps=epochs, by_epoch=True,
-    convert_to_iter_based=True)
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4, max_keep_ckpts=1))
+train_cfg = dict(max_epochs=epochs)
+param_scheduler = dict(total_steps=epochs)
