@@ -39,3 +39,6 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 seeded_data = False  # benchmarks/demo/spread.json was measured so
+val_dataloader = None
+val_evaluator = None
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4, max_keep_ckpts=1))

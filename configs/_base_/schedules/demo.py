@@ -1,6 +1,4 @@
 # Minutes on two CPU cores: AdamW, one cycle, no validation in between.
-val_dataloader = None
-val_evaluator = None
 val_cfg = None
 test_cfg = dict()
 epochs = 8
@@ -13,4 +11,3 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='OneCycleLR', eta_max=lr, pct_start=0.3, total_steps=epochs, by_epoch=True,
     convert_to_iter_based=True)
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4, max_keep_ckpts=1))

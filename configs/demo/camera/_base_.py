@@ -32,3 +32,6 @@ seeded_data = True
 epochs = 12
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)
+val_dataloader = None
+val_evaluator = None
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4, max_keep_ckpts=1))
