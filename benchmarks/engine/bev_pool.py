@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from benchmarks.engine.harness import Arm, facts, interleave, ratio, seconds
-from benchmarks.engine.peak import in_fresh_process, in_use_bytes, peak_bytes
+from benchmarks.engine.peak import in_fresh_process
+from kd3d.evaluation.peak import in_use_bytes, peak_bytes
 from kd3d.models.bev.cameras import Cameras
 from kd3d.models.bev.frustum import DepthBins, pixel_frustum
 from kd3d.models.bev.grid import BEVGrid

@@ -116,7 +116,7 @@ def test_records(tmp_path):
     def gain(arm, n, values, equal="iterations"):
         mean = sum(values) / len(values)
         ap = dict(n=n, mean=mean, se=None, ci95=None, values=values)
-        return dict(arm=arm, over="baseline", equal=equal, ap=dict(car=ap))
+        return dict(arm=arm, over="baseline", equal=equal, scores=dict(car=ap))
 
     times = dict(baseline=0.1, kd=0.2, ft=0.5, nst=0.2, ab=0.2, at=0.2)
     write_json(tmp_path / "lidar/records/one.json", dict(

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from benchmarks.engine import harness, memory, overhead, pointdistiller, setups
 from benchmarks.engine.harness import Arm, interleave, ratio, spread
-from benchmarks.engine.peak import in_fresh_process, in_use_bytes, peak_bytes
+from benchmarks.engine.peak import in_fresh_process
 from kd3d.cli import bench_engine
 from kd3d.cli.main import build_app
 from kd3d.errors import UserError
+from kd3d.evaluation.peak import in_use_bytes, peak_bytes
 from tests import toy
 
 MB = 2**20

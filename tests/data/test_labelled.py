@@ -80,7 +80,12 @@ def test_a_runs_record_says_which_labels_it_saw(labelled, told):
     inner = dict(type="KittiDataset")
     partly = dict(type="PartlyLabelled", labelled=labelled, seed=3, dataset=inner)
     dataset = dict(type="SeededViews", dataset=partly)
-    said = supervision(Config(dict(train_dataloader=dict(dataset=dataset))))
+    student = dict(student=dict(model=dict(type="CenterPoint")))
+    said = supervision(Config(dict(model=student, train_dataloader=dict(dataset=dataset))))
     assert said == f"3D boxes of some of the training split: {told}"
-    whole = Config(dict(train_dataloader=dict(dataset=dict(type="RepeatDataset", dataset=inner))))
+    repeated = dict(dataset=dict(type="RepeatDataset", dataset=inner))
+    whole = Config(dict(model=student, train_dataloader=repeated))
     assert supervision(whole) == "3D boxes of the training split"
+    deep = dict(student=dict(model=dict(type="BEVDet", depth_loss=dict(weight=1.0))))
+    whole = Config(dict(model=deep, train_dataloader=repeated))
+    assert supervision(whole).endswith(", depth of LiDAR points")
