@@ -70,4 +70,6 @@ def machine() -> dict[str, Any]:
 
 def command() -> str:
     """Return the command line of this process."""
-    return " ".join(["kd3d" if "kd3d" in Path(sys.argv[0]).name else sys.argv[0], *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    ours = "kd3d" in program.name or program.parts[-3:] == ("kd3d", "cli", "main.py")
+    return " ".join(["kd3d" if ours else sys.argv[0], *sys.argv[1:]])

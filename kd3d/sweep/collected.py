@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kd3d.report.record import RECORD_FILE, RunRecord
 from kd3d.sweep.runs import DONE
 
 PLUS_MINUS = "\u00b1"
+AS_MODULE = re.compile(r"\S*kd3d/cli/main\.py")  # how `python -m kd3d.cli.main` is recorded
 
 
 def collected(folder: str | Path) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def collected(folder: str | Path) -> dict[str, Any]:
         raise UserError("no sweep.json in it", folder, "run kd3d sweep first")
     numbers = read_json(path)
     done = [Path(run["folder"]) for run in numbers["runs"] if run["state"] == DONE]
+    numbers["command"] = _called(numbers["command"])
     return {**numbers, "records": [brief(read_json(run / RECORD_FILE)) for run in done]}
 
 
@@ -36,9 +39,14 @@ def brief(record: dict[str, Any]) -> dict[str, Any]:
     teacher = record.get("teacher")
     return {
         **{key: value for key, value in record.items() if key != "teacher"},
+        "command": _called(record["command"]),
         "result": benchmark_of(record["result"]).brief(record["result"]),
         "extra": {**record["extra"], "teacher_sha256": teacher and teacher["sha256"]},
     }
+
+
+def _called(command: str | None) -> str | None:
+    return command and AS_MODULE.sub("kd3d", command)
 
 
 def run_table(records: list[dict[str, Any]]) -> str:
