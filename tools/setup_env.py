@@ -51,7 +51,7 @@ DETECTORS = ["mmengine==0.10.7", "mmdet==3.3.0", "mmdet3d==1.4.0", "open3d==0.19
 DETECTORS += ["spconv-cu120==2.3.6", "nuscenes-devkit==1.2.0", "numpy==1.26.4"]
 TOOLS = ["pytest", "pytest-cov", "hypothesis", "ruff", "mypy", "shapely", "jinja2", "matplotlib"]
 TOOLS += ["tensorboard", "typer", "rich", "zarr", "fsspec", "pyyaml", "pytest-xdist"]
-TOOLS += ["mkdocs-material", "mkdocstrings[python]"]
+TOOLS += ["mkdocs-material", "mkdocstrings-python"]
 TOOLS += ["onnx==1.23.2", "onnxruntime==1.32.0"]
 
 
