@@ -56,9 +56,9 @@ def table_csv(numbers: dict[str, Any]) -> str:
 
 
 def gain_rows(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every metric of every comparison, with the names of the two models."""
+    """Return every metric of every comparison, with the names of its ``model`` and the one ``over``."""
     return [
-        {"distilled": one["distilled"], "baseline": one["baseline"], **metric}
+        {**metric, "model": one["distilled"], "over": one["baseline"]}
         for one in numbers["comparisons"]
         for metric in one["metrics"]
     ]
@@ -68,8 +68,8 @@ def _gain(row: dict[str, Any]) -> list[str]:
     metric, interval = METRICS[row["key"]], row["ci95"]
     ends = [metric.show(end, signed=True) for end in interval or ()]
     return [
-        row["distilled"],
-        row["baseline"],
+        row["model"],
+        row["over"],
         row["label"],
         "not measured" if row["gain"] is None else metric.show(row["gain"], signed=True),
         " to ".join(ends),

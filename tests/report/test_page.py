@@ -236,6 +236,7 @@ def test_a_single_seed_gets_an_interval_over_frames_and_tables_in_text(study, tm
     assert "which says nothing of other seeds" in car["reason"]
     text = (tmp_path / "r.md").read_text()
     assert "| Car 3D AP |" in text
+    assert "| distilled | baseline | Car 3D AP |" in text
     assert f"{car['gain']:+.2f}".replace("-", "\u2212") in text
     strata = numbers["frames"]["strata"]
     assert {row["group"] for row in strata} == {"distance", "occlusion", "class"}
