@@ -56,7 +56,7 @@ def table_csv(numbers: dict[str, Any]) -> str:
 
 
 def gain_rows(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every metric of every comparison, with the names of its ``model`` and the one ``over``."""
+    """Return every metric of every comparison, with its `model` and the one it is set `over`."""
     return [
         {**metric, "model": one["distilled"], "over": one["baseline"]}
         for one in numbers["comparisons"]
