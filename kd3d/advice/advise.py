@@ -16,6 +16,7 @@ from kd3d.advice.rank import Ranked, rank
 from kd3d.advice.record import record_of
 from kd3d.console import say
 from kd3d.data.labelled import PartlyLabelled
+from kd3d.data.wrapped import layers
 from kd3d.doctor import Verdict, healthy
 from kd3d.engine.register import register_all
 from kd3d.engine.runner import load_config
@@ -24,7 +25,7 @@ from kd3d.inspection.check import accepted, check
 from kd3d.inspection.detectors import DISTILLER, detectors
 from kd3d.inspection.raw_data import raw_dataset
 from kd3d.inspection.step import cost
-from kd3d.inspection.trial import build_distiller, first_batches, innermost
+from kd3d.inspection.trial import build_distiller, first_batches
 from kd3d.methods import cards
 from kd3d.models.source import build_detector, config_path
 from kd3d.models.stock import write_config
@@ -104,11 +105,11 @@ def labels_of(config: Config) -> str:
     dataset = (config.get("train_dataloader") or {}).get("dataset")
     if dataset is None:
         return "unknown"
-    while "dataset" in dataset:
-        if dataset["type"] == PartlyLabelled.__name__ and dataset.get("unlabelled", True):
-            return "some"
-        dataset = dataset["dataset"]
-    return "all"
+    some = any(
+        one["type"] == PartlyLabelled.__name__ and one.get("unlabelled", True)
+        for one in layers(dataset)
+    )
+    return "some" if some else "all"
 
 
 def write_and_try(
@@ -196,9 +197,6 @@ def steps_of(config: Config) -> int | None:
         return int(loop["max_iters"])
     if not loop.get("max_epochs"):
         return None
-    dataset = config.train_dataloader.to_dict()["dataset"]
-    frames, times = len(raw_dataset(config)), 1
-    while dataset is not innermost(dataset):
-        times *= dataset.get("times", 1)
-        dataset = dataset["dataset"]
-    return loop["max_epochs"] * math.ceil(frames * times / config.train_dataloader.batch_size)
+    times = math.prod(one.get("times", 1) for one in layers(config.train_dataloader.dataset))
+    frames = len(raw_dataset(config)) * times
+    return loop["max_epochs"] * math.ceil(frames / config.train_dataloader.batch_size)

@@ -9,9 +9,9 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from kd3d.core.probe import inputs_of
+from kd3d.data.wrapped import innermost
 from kd3d.errors import UserError
 from kd3d.inspection.detectors import DISTILLER
-from kd3d.inspection.trial import innermost
 from kd3d.models.zoo import zoo
 
 TEACHER = "teacher"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import kd3d
-from kd3d.cache.pipeline import canonical, check_replay, innermost
+from kd3d.cache.pipeline import canonical, check_replay, single
 from kd3d.core.foreground import ForegroundSpec
 from kd3d.core.spec import FeatureSpec, LevelsSpec
+from kd3d.data.wrapped import layers
 from kd3d.errors import UserError, did_you_mean
 from kd3d.models.source import resolve_detector
 from kd3d.models.zoo import fetched
@@ -88,7 +89,7 @@ def data_identity(config: Any, mode: str) -> dict[str, Any]:
         config: A training config.
         mode: In ``canonical`` the geometric augmentation and the seed do not matter.
     """
-    dataset = innermost(config.train_dataloader["dataset"])
+    dataset = single(config.train_dataloader["dataset"])
     dataset = {**dataset}
     pipeline = [dict(step) for step in dataset.pop("pipeline")]
     if mode == "canonical":
@@ -175,12 +176,12 @@ def refuse_difference(stored: dict[str, Any], wanted: dict[str, Any], url: str) 
 
 def _wrappers(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the configs of the wrappers around a data set, which decide its order and length."""
-    found = []
-    while "dataset" in dataset:
-        if dataset["type"] != "SeededViews":
-            found.append({k: v for k, v in dataset.items() if k != "dataset"})
-        dataset = dataset["dataset"]
-    return found
+    *around, _ = layers(dataset)
+    return [
+        {key: value for key, value in one.items() if key != "dataset"}
+        for one in around
+        if one["type"] != "SeededViews"
+    ]
 
 
 def _portable(value: Any, root: str) -> Any:

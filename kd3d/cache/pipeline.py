@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from kd3d.data.wrapped import innermost
 from kd3d.errors import UserError
 
 GEOMETRIC = ("RandomFlip3D", "GlobalRotScaleTrans")  # their record in the metainfo is replayed
@@ -35,17 +36,16 @@ STATEFUL_SAMPLERS = ("DataBaseSampler", "UnifiedDataBaseSampler")
 MIXING = ("Mosaic", "MixUp", "CachedMosaic", "CachedMixUp", "PolarMix", "LaserMix")
 
 
-def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
+def single(dataset: dict[str, Any]) -> dict[str, Any]:
     """Return the config of the data set inside of its wrappers.
 
     Raises:
         UserError: It joins several data sets, whose samples have no common names.
     """
-    while "dataset" in dataset:  # RepeatDataset, CBGSDataset, SeededViews
-        dataset = dataset["dataset"]
-    if "datasets" in dataset:
-        raise UserError("a cache needs one data set, not several", f"dataset {dataset.get('type')}")
-    return dataset
+    found = innermost(dataset)
+    if "datasets" in found:
+        raise UserError("a cache needs one data set, not several", f"dataset {found.get('type')}")
+    return found
 
 
 def check_replay(pipeline: list[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
 from kd3d.cache import manifest, values
-from kd3d.cache.pipeline import canonical, has_geometry, innermost
+from kd3d.cache.pipeline import canonical, has_geometry, single
 from kd3d.cache.record import Arrays
 from kd3d.console import say
 from kd3d.core.context import Context
@@ -204,8 +204,8 @@ def make_plan(config: Any, distiller: Any, name: str) -> Plan:
     if mode == "canonical":
         if teacher.leave_in_car():  # turned and moved in one resampling when they are read
             specs, frame = teacher.taps.specs, manifest.CAR
-        _check_movable(specs, innermost(dataset)["pipeline"], where)
-        dataset = _still(innermost(dataset))
+        _check_movable(specs, single(dataset)["pipeline"], where)
+        dataset = _still(single(dataset))
     elif dataset["type"] == "SeededViews":
         dataset = dataset["dataset"]
     return Plan(

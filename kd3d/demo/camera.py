@@ -51,11 +51,16 @@ def make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, Any
     }
 
 
-def check_labels(facts: dict[str, Any]) -> None:
+def check_labels(config: Any) -> None:
     """Score the labels as predictions."""
-    from kd3d.evaluation.nuscenes_selfcheck import self_check
+    from kd3d.console import quiet_logs
+    from kd3d.doctor import OK
+    from kd3d.inspection.perfect import check_perfect
 
-    self_check(facts["root"], "v1.0-mini")
+    with quiet_logs():
+        verdict = check_perfect(config)
+    if verdict.status != OK:
+        raise UserError(f"labels as predictions: {verdict.detail}", config.data_root, verdict.fix)
 
 
 CAMERA = Task(

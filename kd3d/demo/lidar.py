@@ -42,12 +42,12 @@ def make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, Any
     }
 
 
-def check_labels(facts: dict[str, Any]) -> None:
+def check_labels(config: Any) -> None:
     """Score the labels as predictions."""
     from kd3d.data.kitti_files import read_label_dir
     from kd3d.evaluation.kitti_selfcheck import self_check
 
-    data = Path(facts["root"])
+    data = Path(config.data_root)
     labels = read_label_dir(data / "training" / "label_2", _names(data, "val"))
     check = self_check(list(labels.values()))
     if not check["ok"]:

@@ -120,7 +120,7 @@ def _train_and_test(
 
 def _certify(task: Task, config: Any, facts: dict[str, Any], minimum: dict[str, float]) -> None:
     """Check the evaluator on the labels themselves, then write the teacher's certificate."""
-    task.check_labels(facts)
+    task.check_labels(config)
     metrics = certify(config, Path(config.work_dir) / "student.pth", minimum, facts)["metrics"]
     shown = ", ".join(
         f"{name} = {metrics[name]:.4g} (minimum {low:g})" for name, low in minimum.items()

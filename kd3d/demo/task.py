@@ -26,7 +26,8 @@ class Task:
         minimum: Metric -> lowest score of an accepted teacher.
         spread: JSON file with the gain's spread over seeds, where it was measured.
         make_data: (steps, folder, frames, seed) -> the facts that records state about the data.
-        check_labels: Raises where the evaluator does not give the labels their full score.
+        check_labels: (config of the teacher) -> None; raises where the evaluator does not give the
+            labels their full score.
     """
 
     name: str
@@ -37,4 +38,4 @@ class Task:
     minimum: dict[str, float]
     spread: Path
     make_data: Callable[[Steps, Path, int, int], dict[str, Any]]
-    check_labels: Callable[[dict[str, Any]], None]
+    check_labels: Callable[[Any], None]

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.config import Config
 
 from kd3d.console import say, track
+from kd3d.data.wrapped import innermost
 from kd3d.deploy.frames import camera_frame, exported_predictor
 from kd3d.deploy.refusals import CAMERAS
 from kd3d.deploy.runtime.detector import Arrays, Detector
@@ -140,9 +141,7 @@ def _calibration_set(config: Config) -> Any:
     Raises:
         UserError: The config has no training set, or it is not there.
     """
-    training = (config.get("train_dataloader") or {}).get("dataset") or {}
-    while "dataset" in training:
-        training = training["dataset"]
+    training = innermost((config.get("train_dataloader") or {}).get("dataset") or {})
     if not training.get("ann_file"):
         raise UserError(
             "it has no training set to find the ranges of activations on",

@@ -20,6 +20,7 @@ from kd3d.teachers.certificate import below_minimum, file_sha256, write_certific
 
 # what the predictions may be in, if not in today's convention: prefix -> are sizes swapped too
 _OLD = {"old_yaw": False, "old_yaw_and_sizes": True}
+_FILES = ("prediction_dir", "result_file", "json_file")
 _AT_STAKE = r"(3D|AOS).*_moderate|NDS"  # the metrics that tell
 
 
@@ -102,13 +103,17 @@ def device_evaluators(config: Config) -> list[dict[str, Any]]:
     return [dict(evaluator) for evaluator, is_stock in zip(given, stock) if not is_stock]
 
 
+def without_files(evaluator: dict[str, Any]) -> dict[str, Any]:
+    """Return an evaluator's config that writes no files."""
+    return {key: value for key, value in evaluator.items() if key not in _FILES}
+
+
 def _measure(
     config: Config, checkpoint: str | Path, evaluators: list[dict[str, Any]]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Return the metrics, and the same ones had the boxes been in an older convention."""
     config = config.copy()
-    outputs = ("prediction_dir", "result_file", "json_file")
-    scored = [{k: v for k, v in e.items() if k not in outputs} for e in evaluators]
+    scored = [without_files(one) for one in evaluators]
     config.test_evaluator = scored + [
         dict(
             type="OldConvention",

@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from kd3d.data.wrapped import innermost, layers
 from kd3d.engine import provenance
 from kd3d.engine.inherited import inherited
 from kd3d.engine.register import register_all
@@ -156,19 +157,13 @@ def recipe(config: Config) -> dict[str, str]:
     """Return hashes of what must be equal in fair comparisons beside the data and the budget."""
     model = resolve_detector(config.model.student)
     parts = {
-        "train_pipeline": _innermost(config.train_dataloader.dataset).get("pipeline"),
-        "test_pipeline": _innermost(config.test_dataloader.dataset).get("pipeline"),
+        "train_pipeline": innermost(config.train_dataloader.dataset).get("pipeline"),
+        "test_pipeline": innermost(config.test_dataloader.dataset).get("pipeline"),
         "test_cfg": model.get("test_cfg"),
         "test_time_augmentation": config.get("tta_model"),
         "optimizer": config.optim_wrapper,
     }
     return {name: fingerprint(part) for name, part in parts.items()}
-
-
-def _innermost(dataset: Any) -> Any:
-    while "dataset" in dataset:
-        dataset = dataset.dataset
-    return dataset
 
 
 def teacher_run(config: Config, facts: dict[str, Any]) -> RunRecord:
@@ -189,15 +184,13 @@ def supervision(config: Config) -> str:
 
 
 def _labels(config: Config) -> str:
-    dataset = config.train_dataloader.dataset
-    while "dataset" in dataset:
-        if dataset.type == "PartlyLabelled":
-            chosen = dataset.labelled
+    for dataset in layers(config.train_dataloader.dataset):
+        if dataset["type"] == "PartlyLabelled":
+            chosen = dataset["labelled"]
             which = f"{chosen} frames, seed {dataset.get('seed', 0)}"
             if not isinstance(chosen, int):
                 which = chosen if isinstance(chosen, str) else f"{len(chosen)} named frames"
             return f"3D boxes of some of the training split: {which}"
-        dataset = dataset.dataset
     return "3D boxes of the training split"
 
 

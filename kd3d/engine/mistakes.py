@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from kd3d.data.wrapped import innermost
 from kd3d.errors import UserError
 
 
@@ -31,9 +32,7 @@ def check_data(config: Config, *loaders: str) -> None:
         *loaders: Which data loaders will be used, e.g. ``"train_dataloader"``.
     """
     for loader in loaders:
-        dataset = (config.get(loader) or {}).get("dataset") or {}
-        while "dataset" in dataset:  # RepeatDataset and the like
-            dataset = dataset["dataset"]
+        dataset = innermost((config.get(loader) or {}).get("dataset") or {})
         if dataset.get("ann_file"):
             path = Path(dataset.get("data_root") or "") / dataset["ann_file"]
             if not path.is_file():

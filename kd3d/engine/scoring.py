@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
-from kd3d.console import track
-from kd3d.engine.certify import device_evaluators
+from kd3d.console import quiet_logs, track
+from kd3d.engine.certify import device_evaluators, without_files
 from kd3d.engine.export import exported_detector
 from kd3d.engine.mistakes import building, check_data
 from kd3d.engine.register import register_all
@@ -52,20 +49,8 @@ def test_frames(config: Config, pipeline: list[dict] | None = None) -> Any:  # n
     dataset = copy.deepcopy(config.test_dataloader.dataset)
     if pipeline is not None:
         dataset.pipeline = pipeline
-    with building(config), _quietly(), DATASETS.switch_scope_and_registry("mmdet3d") as registry:
+    with building(config), quiet_logs(), DATASETS.switch_scope_and_registry("mmdet3d") as registry:
         return registry.build(dataset)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep mmdet3d's tables of a data set out of the results on standard output."""
-    logger = MMLogger.get_current_instance()
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def frame(dataset: Any, index: int) -> dict[str, Any]:
@@ -114,11 +99,7 @@ def score(
     from mmdet3d.registry import METRICS
 
     with METRICS.switch_scope_and_registry("mmdet3d") as registry:
-        outputs = ("prediction_dir", "json_file", "result_file")
-        metrics = [
-            registry.build({k: v for k, v in one.items() if k not in outputs})
-            for one in device_evaluators(config)
-        ]
+        metrics = [registry.build(without_files(one)) for one in device_evaluators(config)]
     evaluator = Evaluator(metrics)
     evaluator.dataset_meta = dataset.metainfo
     chosen = range(len(dataset)) if frames is None else frames

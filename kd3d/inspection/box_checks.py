@@ -65,7 +65,7 @@ def check_range(frames: list[RawFrame], model: Any, classes: Sequence[str]) -> V
     return Verdict("boxes in range", status, f"{', '.join(told)} in {where}", fix * (status != OK))
 
 
-def check_points(frames: list[RawFrame], model: Any, classes: Sequence[str]) -> Verdict:
+def check_points(frames: list[RawFrame], classes: Sequence[str]) -> Verdict:
     """Say how many points lie in a box, class by class."""
     layer = "points a box"
     counts: dict[int, list[int]] = {}

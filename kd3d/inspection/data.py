@@ -38,7 +38,7 @@ def examine_data(config: Config, frames: int = FRAMES) -> list[Verdict]:
             check_anchors(found, model, stock, classes),
         ):
             verdicts.append(Verdict(f"{name}: {verdict.layer}", *_rest(verdict)))
-    verdicts.append(check_points(found, None, classes))
+    verdicts.append(check_points(found, classes))
     verdicts.append(check_perfect(config))
     try:
         return [*verdicts, *_masks(config)]

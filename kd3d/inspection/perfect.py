@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,13 @@ from mmengine.registry import DefaultScope
 
 from kd3d.console import track
 from kd3d.doctor import FAIL, OK, WARN, Verdict
-from kd3d.engine.certify import device_evaluators
+from kd3d.engine.certify import device_evaluators, without_files
 from kd3d.errors import UserError
 from kd3d.evaluation.kitti_rules import DIFFICULTIES
 from kd3d.inspection.raw_data import raw_dataset
 
 LAYER = "labels as predictions"
 SLACK = {"KittiAP": 1.0, "NuScenesAP": 0.01}  # in the metric's own unit
-_OUTPUTS = ("prediction_dir", "json_file", "result_file")
 
 
 def check_perfect(config: Config) -> Verdict:
@@ -35,12 +33,13 @@ def check_perfect(config: Config) -> Verdict:
     except UserError as error:
         return Verdict(LAYER, WARN, f"not measured: {error}", "use KittiAP or NuScenesAP")
     (evaluator, *_), kind = evaluators, evaluators[0]["type"]
-    metrics = label_scores(config, {k: v for k, v in evaluator.items() if k not in _OUTPUTS})
+    metrics = label_scores(config, without_files(evaluator))
     if kind == "KittiAP":
         wanted = _kitti_wanted(evaluator["label_dir"], metrics["frames"])
         found = {name: metrics[name] for name in wanted if name in metrics}
     elif kind == "NuScenesAP":
-        found = {f"{name}_AP": metrics[f"{name}_AP"] for name in metrics["classes"]}
+        counts = metrics["result"]["boxes"]["ground_truth_by_class"]  # within the score's range
+        found = {f"{n}_AP": metrics[f"{n}_AP"] for n in metrics["classes"] if counts[n]}
         wanted = dict.fromkeys(found, 1.0)
     else:
         return Verdict(LAYER, WARN, f"{kind} is not known here", "use KittiAP or NuScenesAP")
@@ -57,7 +56,10 @@ def check_perfect(config: Config) -> Verdict:
 
 
 def label_scores(config: Config, evaluator: dict[str, Any]) -> dict[str, Any]:
-    """Return the metrics of labels as predictions, with ``frames`` and the labelled ``classes``."""
+    """Return the metrics of labels as predictions.
+
+    Beside them ``frames``, the labelled ``classes``, and the evaluator's whole ``result``.
+    """
     dataset = raw_dataset(config, "test_dataloader")
     with DefaultScope.overwrite_default_scope("mmdet3d"):
         judge = Evaluator(evaluator)
@@ -74,7 +76,7 @@ def label_scores(config: Config, evaluator: dict[str, Any]) -> dict[str, Any]:
             scores_3d=torch.ones(int(kept.sum())),
         )
         classes |= set(labels[kept].tolist())
-        sample = dict(sample_idx=info["sample_idx"], pred_instances_3d=found)
+        sample = dict(sample_idx=info["sample_idx"], pred_instances_3d=found, pred_instances=dict())
         cloud = (info.get("lidar_points") or {}).get("lidar_path")
         if cloud:
             sample["lidar_path"] = cloud
@@ -82,7 +84,9 @@ def label_scores(config: Config, evaluator: dict[str, Any]) -> dict[str, Any]:
         judge.process([sample], {})
     names = dataset.metainfo["classes"]
     return judge.evaluate(len(dataset)) | dict(
-        frames=frames, classes=[names[index] for index in sorted(classes)]
+        frames=frames,
+        classes=[names[index] for index in sorted(classes)],
+        result=getattr(judge.metrics[0], "last_result", None),
     )
 
 
@@ -90,11 +94,10 @@ def _kitti_wanted(label_dir: str, frames: list[str]) -> dict[str, float]:
     """Return metric -> AP40 of label files scored against themselves."""
     from kd3d.data.kitti_files import CLASSES, read_label_dir
     from kd3d.evaluation.kitti_ap import evaluate_kitti
+    from kd3d.evaluation.kitti_selfcheck import labels_as_predictions
 
     labels = list(read_label_dir(label_dir, sorted(frames)).values())
-    known = [one[np.isin(one.name.astype(str), CLASSES)] for one in labels]
-    found = [dataclasses.replace(one, score=np.ones(len(one))) for one in known]
-    result = evaluate_kitti(labels, found)
+    result = evaluate_kitti(labels, [labels_as_predictions(one) for one in labels])
     return {
         f"{name}_{metric}_AP40_{difficulty}_{overlap}": value
         for name in CLASSES

@@ -14,10 +14,10 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from kd3d.console import track
+from kd3d.data.wrapped import innermost
 from kd3d.engine.mistakes import building, check_data
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
-from kd3d.inspection.trial import innermost
 
 LOADS, IMAGES = "Load", "Image"
 

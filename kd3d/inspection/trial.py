@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from kd3d.cache.manifest import frozen_config
 from kd3d.core.distiller import Distiller
 from kd3d.data.views import seeded_dataloader
+from kd3d.data.wrapped import innermost
 from kd3d.engine.mistakes import building, check_data
 from kd3d.engine.register import register_all
 from kd3d.engine.runner import SafeRunner, set_data_root
@@ -117,13 +118,6 @@ def first_batches(config: Config) -> list[dict[str, Any]]:
             "lower train_dataloader.batch_size",
         )
     return found if len(found) == BATCHES else [found[0], copy.deepcopy(found[0])]
-
-
-def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
-    """Return the data set's config inside of ``RepeatDataset`` and the like."""
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
-    return dataset
 
 
 def simulate_data(config: Config, folder: Path) -> None:

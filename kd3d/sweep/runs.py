@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from kd3d.data.kitti_layout import SIMULATED
+from kd3d.data.wrapped import innermost
 from kd3d.engine.experiment import run_config
 from kd3d.engine.mistakes import check_data
 from kd3d.engine.steps import fingerprint
@@ -181,10 +182,8 @@ def data_facts(config: Config) -> dict[str, Any]:
         "simulated": (Path(config.data_root) / SIMULATED).is_file(),
     }
     for split, loader in (("split", "test_dataloader"), ("train_split", "train_dataloader")):
-        dataset = config[loader].dataset
-        while "dataset" in dataset:  # RepeatDataset and the like
-            dataset = dataset.dataset
-        path = Path(dataset.get("data_root") or "") / dataset.ann_file
+        dataset = innermost(config[loader].dataset)
+        path = Path(dataset.get("data_root") or "") / dataset["ann_file"]
         facts[split] = path.stem.rsplit("_", 1)[-1]
         facts[f"{split}_infos_sha256"] = _sha256(str(path))
     return facts

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from mmengine.config import Config
 from typer.testing import CliRunner
 
 from kd3d.cli.main import build_app
@@ -17,6 +18,7 @@ from kd3d.inspection.box_checks import (
     size_overlap,
 )
 from kd3d.inspection.data import examine_data
+from kd3d.inspection.perfect import check_perfect
 from kd3d.inspection.raw_data import RawFrame
 from kd3d.models.source import build_detector
 from kd3d.models.tiny import FAMILIES
@@ -62,9 +64,9 @@ def test_range_points_and_sizes():
     assert far.detail.startswith("Car 33% of 3 in x 0..19.2, y -6.4..6.4, z -3..1 m")
     assert "x 10.0..31.0" in far.fix
     lidar = torch.tensor([[10.0, 0.0, -1.0], [10.5, 0.2, -1.2], [0.0, 0.0, 0.0]])
-    full = check_points([frame(CAR, points=lidar)], model, CLASSES)
+    full = check_points([frame(CAR, points=lidar)], CLASSES)
     assert (full.status, full.detail) == (OK, "Car median 2, none in 0%")
-    empty = check_points([frame(CAR, points=lidar - 5)], model, CLASSES)
+    empty = check_points([frame(CAR, points=lidar - 5)], CLASSES)
     assert empty.status == FAIL
     overlap = size_overlap(torch.tensor([CAR, moved(dx=1.95)]), torch.tensor([3.9, 1.6, 1.56]))
     assert overlap.tolist() == pytest.approx([1.0, 0.5])
@@ -140,3 +142,25 @@ def test_the_command(pair, kitti, tmp_path):
     assert "fail  student: boxes in range" in done.stdout
     assert "fail  cells of the masks" in done.stdout
     assert "no config is given" in failure(["doctor", "--data-root", kitti])
+
+
+def test_labels_of_drives_score_in_full():
+    """By the devkit, on simulated nuScenes, in any order of the classes."""
+    pytest.importorskip("open3d")
+    from tests import nuscenes_tiny as tiny
+
+    root = str(tiny.simulated())
+    infos = str(tiny.prepared() / "nuscenes_infos_val.pkl")
+    dataset = dict(
+        type="NuScenesDataset", data_root=root, ann_file=infos, box_type_3d="LiDAR",
+        data_prefix=dict(pts="samples/LIDAR_TOP", sweeps="sweeps/LIDAR_TOP"),
+        pipeline=[dict(type="LoadPointsFromFile", coord_type="LIDAR", load_dim=5, use_dim=5)],
+    )  # fmt: skip
+    evaluator = dict(type="NuScenesAP", data_root=root, ann_file=infos)
+    config = Config(dict(test_dataloader=dict(dataset=dataset), test_evaluator=evaluator))
+    verdict = check_perfect(config)
+    assert verdict.status == OK, verdict
+    assert "car_AP 1 of 1" in verdict.detail
+    names = ("truck", "car", "trailer", "bus", "construction_vehicle")
+    config.test_dataloader.dataset.metainfo = dict(classes=names)
+    assert check_perfect(config).status == OK  # classes are matched by name
