@@ -31,10 +31,10 @@ def register(app: typer.Typer) -> None:
 
         It is one file and asks nothing of the network.
         """
+        from kd3d.data.frames import is_data, open_folder
         from kd3d.engine.looking import folder_scenes, look
         from kd3d.engine.subjects import load_subjects
         from kd3d.errors import UserError
-        from kd3d.viz.viewer.folders import is_data, open_folder
         from kd3d.viz.viewer.page import check_target, write_viewer
         from kd3d.viz.viewer.window import need_display, show_window
 

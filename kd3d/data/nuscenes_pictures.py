@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kd3d.data.image_files import read_image
 from kd3d.data.nuscenes_tables import LIDAR
 from kd3d.errors import UserError
 
@@ -41,18 +42,13 @@ def mount_yaw(info: dict[str, Any]) -> float:
     return float(np.arctan2(mount[1, 0], mount[0, 0]))
 
 
-def load_surround(root: Path, info: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """Return the (H, W, 3) uint8 RGB pictures by channel, or None where one is missing."""
-    from PIL import Image
-
-    pictures = {}
-    for camera, image in info["images"].items():
-        path = root / "samples" / camera / image["img_path"]
-        if not path.is_file():
-            return None
-        with Image.open(path) as opened:
-            pictures[camera] = np.asarray(opened.convert("RGB"))
-    return pictures
+def load_surround(root: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the (H, W, 3) uint8 RGB pictures by channel, of those that are there."""
+    paths = {
+        camera: root / "samples" / camera / image["img_path"]
+        for camera, image in info["images"].items()
+    }
+    return {camera: read_image(path) for camera, path in paths.items() if path.is_file()}
 
 
 def turned(points: np.ndarray, angle_rad: float) -> np.ndarray:
@@ -109,7 +105,7 @@ def _draw(info: dict[str, Any], root: Path, title: str, above: Path, images: Pat
         letters=False,
     )
     pictures = load_surround(root, info)
-    if pictures is None:
+    if len(pictures) < len(info["images"]):
         raise UserError("a picture of this sample is missing", f"sample {info['token']}")
     matrices = {camera: lidar_to_image(image) for camera, image in info["images"].items()}
     draw_surround(pictures, {"ground truth": boxes}, matrices, points=points, path=images)

@@ -12,12 +12,13 @@ from kd3d.console import track
 from kd3d.core.probe import probe
 from kd3d.core.spec import Extent
 from kd3d.core.taps import TapSet, aliases
+from kd3d.data.frames import Boxes, FrameFolder, open_folder
 from kd3d.engine.scoring import frame, test_frames, torch_predictor
 from kd3d.engine.subjects import Subject
-from kd3d.errors import UserError
+from kd3d.errors import UserError, did_you_mean
 from kd3d.masks.boxes import box_mask, gaussian_mask
-from kd3d.viz.viewer.folders import TRUTH, FrameFolder, chosen_frames, open_folder
-from kd3d.viz.viewer.scene import BoxGroup, GroundMap, Scene
+from kd3d.report.frames import evenly_spaced
+from kd3d.viz.viewer.scene import TRUTH, GroundMap, Scene, scene_of
 
 BRIGHTEST = 0.995  # quantile of the energy that is shown as 1
 _LOWEST = 0.05  # score below which boxes are not even written into the page
@@ -49,8 +50,8 @@ class Looker:
         enough = scores >= _LOWEST
         boxes = found["boxes"].numpy()[enough]
         labels = found["labels"].numpy()[enough]
-        names = [self.classes[label] for label in labels]
-        scene.groups[self.name] = BoxGroup(boxes, names, scores[enough])
+        names = np.array([self.classes[label] for label in labels], dtype=object)
+        scene.groups[self.name] = Boxes(names, boxes, scores[enough])
         if self.taps is None:
             return
         spec, value = self.taps.specs["bev"], self.taps.pop()["bev"]
@@ -74,9 +75,9 @@ def feature_energy(value: torch.Tensor) -> np.ndarray:
 def add_masks(scene: Scene, grid: tuple[Extent, tuple[int, int]]) -> None:
     """Add the masks that terms make of the labels on a map's cells: boxes, and Gaussians."""
     truth = scene.groups.get(TRUTH)
-    if truth is None or not len(truth.boxes):
+    if truth is None or not len(truth.box):
         return
-    boxes = [torch.from_numpy(np.asarray(truth.boxes, dtype=np.float32))]
+    boxes = [torch.from_numpy(truth.box.astype(np.float32))]
     extent, shape = grid
     size = f"{shape[0]} x {shape[1]} cells"
     for name, mask in (("boxes", box_mask), ("Gaussians", gaussian_mask)):
@@ -104,7 +105,7 @@ def look(subjects: list[Subject], ids: list[str], count: int, root: Path | None)
     known = frame_names(lookers[0].dataset)
     scenes = []
     for name in track(chosen_frames(known, ids, count), "looking"):
-        scene = folder.scene(name)
+        scene = scene_of(folder, name)
         for looker in lookers:
             looker.add_to(scene, known.index(name))
         scenes.append(scene)
@@ -113,13 +114,24 @@ def look(subjects: list[Subject], ids: list[str], count: int, root: Path | None)
 
 def folder_scenes(folder: FrameFolder, ids: list[str], count: int) -> list[Scene]:
     """Return scenes of a data set's folder, without any model."""
-    return [
-        folder.scene(name) for name in track(chosen_frames(folder.names, ids, count), "reading")
-    ]
+    chosen = chosen_frames(folder.names, ids, count)
+    return [scene_of(folder, name) for name in track(chosen, "reading")]
+
+
+def chosen_frames(known: list[str], ids: list[str], count: int) -> list[str]:
+    """Return the named frames, or evenly spaced ones.
+
+    Raises:
+        UserError: No frame of that name.
+    """
+    for name in ids:
+        if name not in known:
+            raise UserError(f"no frame {name!r}", "--ids", did_you_mean(name, known))
+    return ids or evenly_spaced(known, count)
 
 
 def frame_names(dataset: Any) -> list[str]:
-    """Return the names of a data set's frames as `kd3d.viz.viewer.folders` gives them.
+    """Return the names of a data set's frames as `kd3d.data.frames` gives them.
 
     Raises:
         UserError: A data set of another kind.

@@ -35,10 +35,10 @@ def gain_over_frames(
         resamples: How often frames are drawn.
         root: Data set folder, where the record's own is not right.
     """
-    scenes = scenes_of(distilled, root)
-    if scenes is None:
-        return {}
     try:
+        scenes = scenes_of(distilled, root)
+        if scenes is None:
+            return {}
         frames = scenes.evaluated(distilled)
         if not frames or set(frames) != set(scenes.evaluated(baseline)):
             return {}

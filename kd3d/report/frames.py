@@ -44,13 +44,13 @@ def choose_frames(
         ``{"rule", "root", "runs", "score", "shown": [id], "frames": {id: counts}, "strata":
         rows}`` and the scenes, or None where predictions or data are missing.
     """
-    scenes = scenes_of(runs[0], root)
-    if scenes is None:
-        missing.append(
-            f"data folder {root or runs[0].data['root']} not found: frame pictures left out"
-        )
-        return None
     try:
+        scenes = scenes_of(runs[0], root)
+        if scenes is None:
+            missing.append(
+                f"data folder {root or runs[0].data['root']} not found: frame pictures left out"
+            )
+            return None
         return _choose(scenes, runs, missing, score, count)
     except UserError as error:
         missing.append(f"frame pictures left out: {error}")
@@ -80,7 +80,7 @@ def _choose(
     )  # fmt: skip
     choice = {
         "rule": rule,
-        "root": str(scenes.root),
+        "root": str(scenes.folder.root),
         "runs": [run.name for run in drawn],
         "score": score,
         "largest_difference": extra,
@@ -126,7 +126,7 @@ def frame_counts(
 
     The frame is added to the strata.
     """
-    truth = scenes.truth(frame)
+    truth = scenes.folder.truth(frame)
     by_run, flags = {}, {}
     for run in runs:
         boxes = scenes.found(run, frame).of_score(score)
@@ -140,7 +140,7 @@ def grouped_boxes(
     scenes: Scenes, frame: str, groups: dict[str, RunRecord], score: float
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return boxes and scores by group: the labels, then the runs' boxes of enough score."""
-    boxes = {GROUND_TRUTH: scenes.truth(frame).box}
+    boxes = {GROUND_TRUTH: scenes.folder.truth(frame).box}
     scores = {}
     for group, run in groups.items():
         found = scenes.found(run, frame).of_score(score)

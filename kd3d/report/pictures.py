@@ -35,7 +35,7 @@ class Above:
     def __init__(self, scenes: Scenes, frame: str, runs: list[RunRecord], score: float) -> None:
         self.scenes, self.frame, self.score = scenes, frame, score
         self.angle = scenes.turn_rad(frame)
-        self.points = turned(scenes.points(frame), self.angle)
+        self.points = turned(scenes.folder.points(frame), self.angle)
         boxes, _ = self.boxes({run.name: run for run in runs})
         every = np.concatenate(list(boxes.values()))
         furthest_m = np.abs(every[:, :2]).max(axis=0, initial=0.0)

@@ -95,7 +95,7 @@ def test_boxes_of_a_submission_return_to_the_lidars_frame(root, runs):
     run = RunRecord.load(runs[0])
     scenes = scenes_of(run)
     for frame in scenes.evaluated(run):
-        truth, found = scenes.truth(frame), scenes.found(run, frame)
+        truth, found = scenes.folder.truth(frame), scenes.found(run, frame)
         assert list(found.name) == list(truth.name)
         off = found.box - truth.box
         off[:, 0] -= ROLES["teacher"]

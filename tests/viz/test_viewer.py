@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from kd3d.data.frames import Boxes, Picture
 from kd3d.engine.looking import feature_energy
 from kd3d.engine.runner import load_config
 from kd3d.models.stock import write_config
 from kd3d.viz.viewer.page import write_viewer
-from kd3d.viz.viewer.scene import BoxGroup, GroundMap, Picture, Scene, packed
+from kd3d.viz.viewer.scene import GroundMap, Scene, packed
 from kd3d.viz.viewer.window import shapes
 from tests.browser import needs_browser, told
 from tests.deploy.test_parity import built
@@ -63,9 +64,11 @@ def made_up(name="a"):
         name,
         points,
         {
-            "ground truth": BoxGroup(np.array([box]), ["Car"]),
-            "model </script>": BoxGroup(np.array([box, box]), ["Car", "Car"], np.array([0.9, 0.2])),
-            "nothing": BoxGroup(np.zeros((0, 9)), [], np.zeros(0)),
+            "ground truth": Boxes.labels(np.array(["Car"]), np.array([box])),
+            "model </script>": Boxes(
+                np.array(["Car", "Car"]), np.array([box, box]), np.array([0.9, 0.2])
+            ),
+            "nothing": Boxes(np.zeros(0, dtype=object), np.zeros((0, 9)), np.zeros(0)),
         },
         {"energy": GroundMap(rng.random((8, 12)), (0.0, -20.0, 40.0, 20.0))},
         {"front": Picture(image, matrix)},
@@ -128,7 +131,7 @@ def test_page_in_chromium(tmp_path):
 
 
 def nuscenes(root):
-    """One prepared key frame: a cloud, a camera, two boxes of which one is not valid."""
+    """One prepared key frame: a cloud, a camera, two boxes, one of no evaluated class."""
     cloud = root / "samples/LIDAR_TOP/a.bin"
     cloud.parent.mkdir(parents=True)
     np.random.default_rng(0).uniform(-9, 9, (50, 5)).astype("<f4").tofile(cloud)
@@ -137,8 +140,8 @@ def nuscenes(root):
     camera = dict(img_path="a.jpg", cam2img=np.diag([50.0, 50, 1]).tolist(),
                   lidar2cam=np.eye(4).tolist())  # fmt: skip
     boxes = [
-        dict(bbox_3d=[5.0, 1, 0.2, 4, 2, 1.6, 0.1], bbox_label_3d=0, bbox_3d_isvalid=True),
-        dict(bbox_3d=[9.0, 1, 0.2, 4, 2, 1.6, 0.1], bbox_label_3d=0, bbox_3d_isvalid=False),
+        dict(bbox_3d=[5.0, 1, 0.2, 4, 2, 1.6, 0.1], bbox_label_3d=0, num_lidar_pts=9),
+        dict(bbox_3d=[9.0, 1, 0.2, 4, 2, 1.6, 0.1], bbox_label_3d=-1, num_lidar_pts=9),
     ]
     info = dict(token="tok", lidar_points=dict(lidar_path="a.bin"), images={"CAM_FRONT": camera},
                 instances=boxes)  # fmt: skip

@@ -1,18 +1,17 @@
-"""The evaluated frames of a data set with labels, clouds, pictures and runs' boxes."""
+"""The evaluated frames of a data set and runs' boxes in them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from kd3d.data.frames import Boxes, KittiFolder, NuScenesFolder
 from kd3d.report.record import RunRecord
 from kd3d.report.scenes.kitti import KittiScenes
 from kd3d.report.scenes.nuscenes import NuScenesScenes
-from kd3d.report.scenes.scenes import Boxes, Scenes
+from kd3d.report.scenes.scenes import Scenes
 
 __all__ = ["Boxes", "Scenes", "scenes_of"]
-
-_KINDS: dict[str, type[Scenes]] = {"kitti": KittiScenes, "nuscenes": NuScenesScenes}
 
 
 def scenes_of(run: RunRecord, override: str | os.PathLike[str] | None = None) -> Scenes | None:
@@ -21,9 +20,18 @@ def scenes_of(run: RunRecord, override: str | os.PathLike[str] | None = None) ->
     Args:
         run: Its record names the folder, as given or beside the run folder.
         override: The folder, where it has moved.
+
+    Raises:
+        UserError: A nuScenes folder without the split's info file.
     """
-    kind = _KINDS[run.benchmark.name]
     given = Path(override) if override is not None else Path(str(run.data["root"]))
     candidates = [given] + ([run.folder / given] if run.folder else [])
-    root = next((path for path in candidates if kind.is_root(path)), None)
-    return None if root is None else kind(root, str(run.data["split"]))
+    nuscenes = run.benchmark.name == "nuscenes"
+    layout = NuScenesFolder if nuscenes else KittiFolder
+    root = next((path for path in candidates if layout.is_root(path)), None)
+    if root is None:
+        return None
+    if nuscenes:
+        name = NuScenesFolder.info_name(str(run.data["split"]))
+        return NuScenesScenes(NuScenesFolder(root, name))
+    return KittiScenes(KittiFolder(root))

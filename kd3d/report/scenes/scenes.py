@@ -1,48 +1,26 @@
-"""What the page needs of a data set's frames."""
+"""What the page needs of a data set's frames beside their labels, clouds and pictures."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from kd3d.data.frames import Boxes, FrameFolder
 from kd3d.report.record import PREDICTIONS, RunRecord
 
 GROUND_TRUTH = "ground truth"
+Folder = TypeVar("Folder", bound=FrameFolder)
 
 
-@dataclass
-class Boxes:
-    """Boxes of one frame.
-
-    Attributes:
-        name: (N,) class names.
-        box: (N, 7) LiDAR boxes.
-        score: (N,) scores; NaN for labels.
-        seen: Of labels: how well they are seen, (N,) texts by what is told from.
-    """
-
-    name: np.ndarray
-    box: np.ndarray
-    score: np.ndarray
-    seen: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def of_score(self, at_least: float) -> Boxes:
-        """Return the boxes with a score of at least the given one."""
-        keep = self.score >= at_least
-        return Boxes(self.name[keep], self.box[keep], self.score[keep])
-
-
-class Scenes(ABC):
-    """Frames of one data set; boxes are (x, y, z_bottom, dx, dy, dz, yaw) in the LiDAR frame.
+class Scenes(ABC, Generic[Folder]):
+    """Frames of one data set, and runs' boxes in them.
 
     Args:
-        root: Folder of the data set.
-        split: The evaluated split.
+        folder: Of the data set.
 
     Attributes:
         match_m: How near, in metres, a box's centre must be to find a label.
@@ -50,29 +28,16 @@ class Scenes(ABC):
 
     match_m: ClassVar[float]
 
-    def __init__(self, root: Path, split: str) -> None:
-        self.root, self.split = root, split
-
-    @staticmethod
-    @abstractmethod
-    def is_root(path: Path) -> bool:
-        """Return whether a folder looks like the data set's."""
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
 
     @abstractmethod
     def evaluated(self, run: RunRecord) -> list[str]:
         """Return the ids of the frames that a run has predictions of, in order; maybe none."""
 
     @abstractmethod
-    def truth(self, frame: str) -> Boxes:
-        """Return a frame's labels of the evaluated classes."""
-
-    @abstractmethod
     def found(self, run: RunRecord, frame: str) -> Boxes:
         """Return a run's boxes in a frame."""
-
-    @abstractmethod
-    def points(self, frame: str) -> np.ndarray:
-        """Return a frame's cloud, (N, >= 3)."""
 
     @abstractmethod
     def image(self, frame: str, boxes: dict[str, np.ndarray], width_px: int) -> np.ndarray | None:

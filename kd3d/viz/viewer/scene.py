@@ -10,27 +10,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kd3d.data.frames import Boxes, FrameFolder, Picture
 from kd3d.viz.boxes import as_boxes
 
+TRUTH = "ground truth"
 CENTIMETRES = 100
 MOST_POINTS = 30_000
 IMAGE_WIDTH = 800
 REACH_M = 320.0  # of an int16 in centimetres
-
-
-@dataclass(frozen=True)
-class BoxGroup:
-    """Boxes of one source: labels, or a model's detections.
-
-    Attributes:
-        boxes: (N, 7 or more) [x, y, z_bottom, dx, dy, dz, yaw], LiDAR frame, metres and radians.
-        names: (N,) class names.
-        scores: (N,) in 0..1; None: labels.
-    """
-
-    boxes: np.ndarray
-    names: list[str]
-    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -44,19 +31,6 @@ class GroundMap:
 
     values: np.ndarray
     extent_m: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A camera's image.
-
-    Attributes:
-        image: (H, W, 3) uint8, RGB.
-        lidar_to_image: (4, 4) from the LiDAR's frame to (u d, v d, d, 1).
-    """
-
-    image: np.ndarray
-    lidar_to_image: np.ndarray
 
 
 @dataclass
@@ -73,9 +47,16 @@ class Scene:
 
     name: str
     points: np.ndarray
-    groups: dict[str, BoxGroup] = field(default_factory=dict)
+    groups: dict[str, Boxes] = field(default_factory=dict)
     maps: dict[str, GroundMap] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
+
+
+def scene_of(folder: FrameFolder, name: str) -> Scene:
+    """Return a frame of a data set's folder with its labels and pictures."""
+    truth = folder.truth(name)
+    groups = {TRUTH: truth} if len(truth.box) else {}
+    return Scene(name, folder.points(name), groups, pictures=folder.pictures(name))
 
 
 def packed(scene: Scene, most_points: int = MOST_POINTS, seed: int = 0) -> dict[str, Any]:
@@ -109,16 +90,14 @@ def packed(scene: Scene, most_points: int = MOST_POINTS, seed: int = 0) -> dict[
     }
 
 
-def _boxes(group: BoxGroup) -> list[dict[str, Any]]:
-    boxes = as_boxes(group.boxes)
-    scores: Any = [None] * len(boxes) if group.scores is None else group.scores
+def _boxes(group: Boxes) -> list[dict[str, Any]]:
     return [
         {
             "box": [round(float(value), 3) for value in box],
             "name": str(name),
-            "score": None if score is None else round(float(score), 3),
+            "score": None if np.isnan(score) else round(float(score), 3),
         }
-        for box, name, score in zip(boxes, group.names, scores)
+        for box, name, score in zip(as_boxes(group.box), group.name, group.score)
     ]
 
 

@@ -79,8 +79,7 @@ def shapes(scene: Scene, score: float) -> list[Any]:
     found: list[Any] = [cloud]
     for name, style in group_styles(list(scene.groups)).items():
         group = scene.groups[name]
-        boxes = group.boxes if group.scores is None else group.boxes[group.scores >= score]
-        corners = box_corners(boxes)
+        corners = box_corners(group.box[~(group.score < score)])  # labels have none
         lines = (EDGES[None] + 8 * np.arange(len(corners))[:, None, None]).reshape(-1, 2)
         edges = open3d.geometry.LineSet(
             vectors(corners.reshape(-1, 3)), open3d.utility.Vector2iVector(lines)
