@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
 def _facts(found: dict[str, Any]) -> Any:
     from rich.table import Table
 
+    from kd3d.catalogue import words
     from kd3d.cli.list import shown
 
     table = Table(show_header=False, box=None, padding=(0, 1))
@@ -55,31 +56,11 @@ def _facts(found: dict[str, Any]) -> Any:
         "both models": "; ".join(found["both_models"]) or "nothing in common",
         "verified": shown(found["status"]),
         "differences": "\n".join(f"- {line}" for line in found["differences"]),
-        "published": "\n".join(map(_published, found["published"])) or "no figures kept here",
-        "measured here": "\n".join(map(_measured, found["measured"])) or "nothing yet",
+        "published": "\n".join(map(words.published, found["published"])) or "no figures kept here",
+        "measured here": "\n".join(map(words.measured, found["measured"])) or "nothing yet",
     }.items():
         table.add_row(key, value)
     return table
-
-
-def _published(entry: dict[str, Any]) -> str:
-    rows = []
-    for row in entry["rows"]:
-        figures = ", ".join(f"{key} {value}" for key, value in row.items() if key != "student")
-        rows.append(f"  {row['student']}: {figures}")
-    head = f"{entry['source']}; {entry['data']}; {entry['metric']} (checked: {entry['checked']})"
-    return "\n".join([head, *rows])
-
-
-def _measured(entry: dict[str, Any]) -> str:
-    gain = entry["gain"]
-    spread = f", 95 % {gain['ci95'][0]:+.1f} to {gain['ci95'][1]:+.1f}" if gain["ci95"] else ""
-    seeds = "1 seed" if gain["n"] == 1 else f"{gain['n']} seeds"
-    kind = "simulated data" if entry["simulated"] else "real data"
-    return (
-        f"{entry['benchmark']}, {entry['arm']}: {gain['mean']:+.1f} {entry['metric']} over "
-        f"{entry['over']} at equal {entry['equal']} ({seeds}{spread}; {kind})"
-    )
 
 
 def _tables(found: dict[str, Any]) -> list[Any]:

@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
         It is one file and asks nothing of the network.
         """
         from kd3d.data.frames import is_data, open_folder
+        from kd3d.data.simulated import is_simulated
         from kd3d.engine.looking import folder_scenes, look
         from kd3d.engine.subjects import load_subjects
         from kd3d.errors import UserError
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
             scenes = look(subjects, chosen, frames, data_root)
             root = Path(subjects[0].data["root"])
             title = ", ".join(subject.name for subject in subjects)
-        simulated = (root / "simulated.json").is_file()
+        simulated = is_simulated(root)
         notes = [f"{len(scenes)} frames of {root}", *(["simulated data"] if simulated else [])]
         write_viewer(out, scenes, title, notes, score, points)
         print(out)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kd3d
+from kd3d.data.simulated import is_simulated
 from kd3d.errors import UserError
 
 PAGE = "https://www.cvlibs.net/datasets/kitti/eval_object.php?obj_benchmark=3d"
@@ -22,7 +23,6 @@ DOWNLOADS = {
     "calib": "data_object_calib.zip (16 MB)",
     "label_2": "data_object_label_2.zip (5 MB)",
 }
-SIMULATED = "simulated.json"  # the simulator's manifest
 SPLITS = ("train", "val", "test")
 OFFICIAL_FRAMES = {"train": 3712, "val": 3769, "trainval": 7481, "test": 7518}
 OFFICIAL_SPLITS_DIR = Path(kd3d.__file__).resolve().parents[1] / "datasets" / "kitti"
@@ -87,7 +87,7 @@ def open_source(root: str | os.PathLike[str]) -> KittiSource:
         notes.append(f"{len(both)} frames are in train and in val: val scores will flatter")
     folders = {"train": "training", "val": "training", "test": "testing"}
     splits = {s: tuple(Frame(root / folders[s], name) for name in lists[s]) for s in SPLITS}
-    simulated = (root / SIMULATED).is_file()
+    simulated = is_simulated(root)
     if simulated:
         notes.append("these frames are simulated")
     return KittiSource(root, splits, official, simulated, tuple(notes))

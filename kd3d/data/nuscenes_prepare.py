@@ -28,6 +28,7 @@ from kd3d.data.nuscenes_tables import (
     split_tokens,
     turns_before,
 )
+from kd3d.data.simulated import is_simulated
 from kd3d.errors import UserError
 from kd3d.fileio import atomic_path, read_json, write_json
 
@@ -90,7 +91,7 @@ def prepare_nuscenes(
         samples = _split_samples(nusc, version)
         check_samples(nusc, [s for split in samples.values() for s in split], Path(root), sweeps)
         infos = _build(nusc, samples, sweeps)
-        summary = summarise(infos, (Path(root) / "simulated.json").is_file(), version)
+        summary = summarise(infos, is_simulated(root), version)
         (out / MANIFEST).unlink(missing_ok=True)
         for split, data in infos.items():
             _dump(

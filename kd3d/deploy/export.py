@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import tempfile
 from pathlib import Path
@@ -166,22 +165,11 @@ def _write_anchors(folder: Path, anchors: list[np.ndarray]) -> None:
 
 
 def _origin(config: Path, weights: Path) -> dict[str, Any]:
-    commit, dirty = provenance.commit()
-    versions = provenance.versions()
-    for name in ("onnx", "onnxruntime"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
     measured = weights.parent / "metrics.json"
     return {
         "checkpoint": str(weights),
         "sha256": file_sha256(weights),
         "config": str(config),
-        "commit": commit,
-        "dirty": dirty,
-        "versions": versions,
-        "machine": provenance.machine(),
-        "command": provenance.command(),
+        **provenance.origin("onnx", "onnxruntime"),
         "metrics": headline(read_json(measured)["metrics"]) if measured.is_file() else {},
     }

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from kd3d.console import say
+from kd3d.data.simulated import is_simulated
 from kd3d.engine import provenance
 from kd3d.engine.mistakes import check_data
 from kd3d.engine.register import register_all
@@ -57,7 +58,6 @@ def certify(
     for message in below_minimum(metrics, minimum, checkpoint):
         raise message
     data = {**_data_facts(config), **(facts or {})}
-    commit, dirty = provenance.commit()
     return write_certificate(
         checkpoint,
         metrics,
@@ -65,12 +65,8 @@ def certify(
         data=data,
         config=str(config.filename),
         config_text_sha256=hashlib.sha256(config.pretty_text.encode()).hexdigest(),
-        versions=provenance.versions(),
-        commit=commit,
-        dirty=dirty,
-        machine=provenance.machine(),
-        command=provenance.command(),
         seconds=round(seconds, 1),
+        **provenance.origin(),
     )
 
 
@@ -170,7 +166,7 @@ def _data_facts(config: Config) -> dict[str, Any]:
         "root": str(root),
         "ann_file": str(dataset.get("ann_file", "")),
         "ann_sha256": file_sha256(annotations) if annotations.is_file() else None,
-        "simulated": (root / "simulated.json").is_file(),
+        "simulated": is_simulated(root),
     }
     with DATASETS.switch_scope_and_registry("mmdet3d") as registry:
         found["frames"] = len(registry.build(dataset))

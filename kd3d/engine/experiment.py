@@ -113,7 +113,6 @@ def record_run(
     """Measure the run's cost and write its ``record.json``."""
     folder = Path(config.work_dir)
     student = folder / "student.pth"
-    commit, dirty = provenance.commit()
     text = config.pretty_text
     log = [json.loads(line) for line in (folder / SCALARS_FILE).read_text().splitlines()]
     steps = sorted(row["time"] for row in log if "time" in row)
@@ -135,17 +134,13 @@ def record_run(
         step_time_s=steps[len(steps) // 2] if steps else None,
         checkpoint_bytes=student.stat().st_size,
         checkpoint_sha256=file_sha256(student),
-        versions=provenance.versions(),
-        commit=commit,
-        dirty=dirty,
-        machine=provenance.machine(),
-        command=provenance.command(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         supervision=supervision(config),
         recipe=recipe(config),
         teacher=_certificate(config),
         budget_note=budget_note,
         extra=inherited(folder),
+        **provenance.origin(),
         **_cost(config),
     )
     write_text(folder / "config.py", text)

@@ -15,10 +15,30 @@ import kd3d
 _PACKAGES = ("torch", "mmcv", "mmengine", "mmdet", "mmdet3d", "spconv-cu120", "numpy")
 
 
-def versions() -> dict[str, str]:
-    """Return package name -> version of what results depend on."""
+def origin(*packages: str) -> dict[str, Any]:
+    """Return ``commit``, ``dirty``, ``versions``, ``machine`` and ``command``.
+
+    Args:
+        *packages: See `versions`.
+    """
+    name, dirty = commit()
+    return {
+        "commit": name,
+        "dirty": dirty,
+        "versions": versions(*packages),
+        "machine": machine(),
+        "command": command(),
+    }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return package name -> version of what results depend on.
+
+    Args:
+        *packages: Further ones.
+    """
     found = {"python": platform.python_version(), "kd3d": kd3d.__version__}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *packages):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -12,9 +12,9 @@ from markupsafe import Markup
 from kd3d.report.models import Model
 from kd3d.report.record import RunRecord
 from kd3d.report.scalars import Scalars
+from kd3d.report.statistics import mean
 from kd3d.report.svg import SMALL, Series, legend, line_chart
 from kd3d.report.tables import class_names
-from kd3d.report.verdict import mean
 
 TERM_COLORS = 6
 COSTS: tuple[tuple[str, str, float, Callable[[RunRecord], Any]], ...] = (

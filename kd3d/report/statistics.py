@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from scipy.special import stdtrit
@@ -26,6 +27,12 @@ def spread(values: list[float]) -> dict[str, Any]:
         half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * se
         result.update(sd=sd, se=se, ci95=[mean - half, mean + half])
     return result
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of what is known, or None."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def of_interval(interval: list[float], higher: bool) -> str:

@@ -12,8 +12,7 @@ from kd3d.report.benchmarks.kitti import DIFFICULTIES, OVERLAPS, ap
 from kd3d.report.benchmarks.nuscenes import DISTANCES, class_ap
 from kd3d.report.models import Model
 from kd3d.report.record import RunRecord
-from kd3d.report.statistics import spread
-from kd3d.report.verdict import mean
+from kd3d.report.statistics import mean, spread
 
 NOT_MEASURED = "not measured"
 AP_METRICS = ("3D", "BEV", "2D", "AOS")

@@ -24,7 +24,7 @@ def markdown(numbers: dict[str, Any]) -> str:
     if numbers["comparisons"]:
         lines += ["", "## Gains", ""]
         head = ["model", "over", "metric", "gain", "95 % interval", "seeds", "verdict", "why"]
-        lines += _table(head, [_gain(row) for row in gain_rows(numbers)])
+        lines += _table(head, [_gain(row) for row in _gain_rows(numbers)])
     strata = (numbers["frames"] or {}).get("strata")
     if strata:
         lines += ["", "## Labels found", "", numbers["frames"]["rule"], ""]
@@ -55,7 +55,7 @@ def table_csv(numbers: dict[str, Any]) -> str:
     return out.getvalue()
 
 
-def gain_rows(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+def _gain_rows(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every metric of every comparison, with its `model` and the one it is set `over`."""
     return [
         {**metric, "model": one["distilled"], "over": one["baseline"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from kd3d.errors import UserError, did_you_mean
@@ -10,7 +10,7 @@ from kd3d.report.benchmarks import METRICS, Metric
 from kd3d.report.benchmarks.values import is_number
 from kd3d.report.models import Model, group
 from kd3d.report.record import RunRecord
-from kd3d.report.statistics import of_interval
+from kd3d.report.statistics import mean, of_interval
 from kd3d.report.statistics import spread as statistics_of
 
 FrameGains = Callable[[RunRecord, RunRecord], dict[str, list[float]]]
@@ -195,12 +195,6 @@ def _judge(
         "verdict": verdict,
         "reason": reason,
     }
-
-
-def mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean of what is known, or None."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _verdict(

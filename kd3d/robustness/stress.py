@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kd3d.console import say
+from kd3d.data.simulated import is_simulated
 from kd3d.engine import provenance
 from kd3d.engine.scoring import score, test_frames, torch_predictor
 from kd3d.engine.subjects import Subject
@@ -95,7 +96,7 @@ def stress(subjects: list[Subject], plan: Plan, out: Path) -> dict[str, Any]:
         "models": [_facts(subject) for subject in subjects],
         "frames": rows[0]["frames"],
         "seed": plan.seed,
-        "provenance": _origin(),
+        "provenance": provenance.origin(),
     }
     write_json(out / NUMBERS, numbers)
     write_page(out / PAGE, numbers)
@@ -156,16 +157,5 @@ def _facts(subject: Subject) -> dict[str, Any]:
         "sha256": subject.sha256,
         "reads": list(subject.inputs),
         "data": subject.data["root"],
-        "simulated": (Path(subject.data["root"]) / "simulated.json").is_file(),
-    }
-
-
-def _origin() -> dict[str, Any]:
-    commit, dirty = provenance.commit()
-    return {
-        "commit": commit,
-        "dirty": dirty,
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "command": provenance.command(),
+        "simulated": is_simulated(subject.data["root"]),
     }

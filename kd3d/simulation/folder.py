@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kd3d.data.simulated import MANIFEST
 from kd3d.errors import UserError
 from kd3d.fileio import read_json, write_json
-
-MANIFEST = "simulated.json"
 
 
 def claim_folder(

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from kd3d.data.kitti_layout import SIMULATED
+from kd3d.data.simulated import is_simulated
 from kd3d.data.wrapped import innermost
 from kd3d.engine.experiment import run_config
 from kd3d.engine.mistakes import check_data
@@ -179,7 +179,7 @@ def data_facts(config: Config) -> dict[str, Any]:
     """Return what the record says about the data: root, splits, hashes of their info files."""
     facts: dict[str, Any] = {
         "root": str(config.data_root),
-        "simulated": (Path(config.data_root) / SIMULATED).is_file(),
+        "simulated": is_simulated(config.data_root),
     }
     for split, loader in (("split", "test_dataloader"), ("train_split", "train_dataloader")):
         dataset = innermost(config[loader].dataset)

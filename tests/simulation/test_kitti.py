@@ -9,9 +9,9 @@ import pytest
 
 from kd3d.data.kitti_files import read_calibration, read_labels, read_points
 from kd3d.data.kitti_geometry import lidar_boxes, png_size, points_in_boxes, points_in_image
+from kd3d.data.simulated import MANIFEST
 from kd3d.errors import UserError
 from kd3d.simulation.calibration import HEIGHT, WIDTH
-from kd3d.simulation.folder import MANIFEST
 from kd3d.simulation.kitti import simulate_kitti, simulated_points
 from kd3d.simulation.statistics import kitti_statistics, markdown
 from tests.simulation.conftest import FRAMES, SEED, TEST_FRAMES
