@@ -83,3 +83,21 @@ def test_the_site_is_built_whole_and_fetches_nothing(tmp_path):
     assert "How it differs" in (tmp_path / "methods" / "sparsekd.html").read_text()
     for page in pages:
         assert Requests(page.read_text()).outside == [], page
+
+
+def test_the_method_of_the_tutorial_keeps_every_promise():
+    """The first Python block, registered as it stands, on a pair of tiny detectors."""
+    from kd3d.core.registry import METHODS
+    from kd3d.engine.contract import broken_promises, build
+    from kd3d.engine.register import register_all
+    from kd3d.models.tiny import PAIRS
+
+    register_all()
+    text = (ROOT / "docs" / "tutorials" / "new-method.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    try:
+        exec(compile(code, "new-method.md", "exec"), {})
+        pair = next(iter(PAIRS))
+        assert broken_promises(build({"type": "cosine_hint"}, pair), pair) == []
+    finally:
+        METHODS.module_dict.pop("cosine_hint", None)
