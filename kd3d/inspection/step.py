@@ -104,7 +104,7 @@ def frozen_parameters(distiller: Any) -> list[tuple[str, Tensor]]:
 def _backward(distiller: Any, prepared: dict[str, Any]) -> dict[str, float]:
     total, logged = distiller.parse_losses(distiller(**prepared, mode="loss"))
     total.backward()
-    return {key: float(value) for key, value in logged.items()}
+    return {key: float(value.detach()) for key, value in logged.items()}
 
 
 def _still(term: torch.nn.Module) -> bool:
