@@ -19,7 +19,6 @@ from kd3d.data.labelled import PartlyLabelled
 from kd3d.data.wrapped import layers
 from kd3d.doctor import Verdict, healthy
 from kd3d.engine.register import register_all
-from kd3d.engine.runner import load_config
 from kd3d.errors import UserError
 from kd3d.inspection.check import accepted, check
 from kd3d.inspection.detectors import DISTILLER, detectors
@@ -27,7 +26,7 @@ from kd3d.inspection.raw_data import raw_dataset
 from kd3d.inspection.step import cost
 from kd3d.inspection.trial import build_distiller, first_batches
 from kd3d.methods import cards
-from kd3d.models.source import build_detector, config_path
+from kd3d.models.source import build_detector
 from kd3d.models.stock import write_config
 from kd3d.models.zoo import checkpoint_file, zoo_model
 from kd3d.teachers.certificate import certificate_path, certify_command
@@ -79,12 +78,6 @@ class Advice:
     alone: Cost | None = None
     together: Cost | None = None
     steps: int | None = None
-
-
-def read(reference: str, data_root: str | None, options: list[str]) -> Config:
-    """Return the config of a path, ``mmdet3d::...`` or ``kd3d::...``."""
-    path = config_path(reference) if "::" in reference else reference
-    return load_config(path, options, None, data_root)
 
 
 def look_at(student: Config, teacher: Config) -> Advice:

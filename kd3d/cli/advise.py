@@ -41,9 +41,10 @@ def register(app: typer.Typer) -> None:
         """
         import tempfile
 
-        from kd3d.advice.advise import look_at, read, sound, write_and_try
+        from kd3d.advice.advise import look_at, sound, write_and_try
         from kd3d.advice.config import check_inputs
         from kd3d.console import quiet_logs
+        from kd3d.engine.runner import load_config
         from kd3d.errors import UserError
         from kd3d.inspection.detectors import detectors
         from kd3d.inspection.trial import simulate_data
@@ -51,7 +52,8 @@ def register(app: typer.Typer) -> None:
 
         if simulated and (data is not None or dry_run):
             raise UserError("data are given or not needed", "--simulated", "leave it out")
-        own, other = read(student, data, cfg_options), read(teacher, None, [])
+        own = load_config(student, cfg_options, None, data)
+        other = load_config(teacher)
         found = look_at(own, other)
         if not dry_run:
             check_inputs(own, build_detector(detectors(other)["student"], "teacher"), student)

@@ -31,12 +31,10 @@ def register(app: typer.Typer) -> None:
         from kd3d.engine.certify import certify as run
         from kd3d.engine.certify import tell
         from kd3d.engine.runner import load_config
-        from kd3d.models.source import config_path
         from kd3d.teachers.certificate import certificate_path
 
         lowest = read_minimum(minimum)
-        path = config_path(config) if "::" in config else config
-        certificate = run(load_config(path, cfg_options, work_dir, data_root), checkpoint, lowest)
+        certificate = run(load_config(config, cfg_options, work_dir, data_root), checkpoint, lowest)
         for name in lowest or certificate["metrics"]:
             print(f"{name}: {certificate['metrics'][name]:.2f}")
         tell(certificate, certificate_path(checkpoint))

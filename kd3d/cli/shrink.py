@@ -43,13 +43,12 @@ def register(app: typer.Typer) -> None:
         from kd3d.engine.runner import load_config
         from kd3d.errors import UserError
         from kd3d.models.compact import IMAGE_SIZE, compact
-        from kd3d.models.source import config_path
         from kd3d.models.stock import stock_model, with_model, write_config
         from kd3d.simulation.kitti import simulated_points
 
         if columns < 3:
             raise UserError(f"{columns}, wanted 3 or more", "--columns")
-        read = load_config(config_path(config))
+        read = load_config(config)
         points = simulated_points(SEED) if frame is None else read_points(frame, columns)
         size = tuple(image_size or read.get("image_size", IMAGE_SIZE))
         if min(size) < 32:

@@ -35,12 +35,11 @@ def register(app: typer.Typer) -> None:
         from kd3d.errors import UserError, did_you_mean
         from kd3d.inspection.detectors import detectors, one_frame
         from kd3d.inspection.trace import trace
-        from kd3d.models.source import build_detector, config_path
+        from kd3d.models.source import build_detector
         from kd3d.simulation.kitti import simulated_points
 
         register_all()
-        path = config_path(config) if "::" in config else config
-        known = detectors(load_config(path, cfg_options))
+        known = detectors(load_config(config, cfg_options))
         if model is not None and model not in known:
             raise UserError(f"no model {model!r}", "--model", did_you_mean(model, known))
         points = simulated_points(SEED) if frame is None else read_points(frame, columns)

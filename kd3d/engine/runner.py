@@ -113,7 +113,8 @@ def load_config(
     """Read a config, apply ``key=value`` options and set the work folder.
 
     Args:
-        path: A Python config in mmengine's style.
+        path: A Python config in mmengine's style; also ``kd3d::...`` or ``mmdet3d::...``, see
+            `kd3d.models.source.config_path`.
         options: ``model.terms.0.weight=2`` and the like.
         work_dir: Where to write; default ``work_dirs/<config name>``.
         data_root: The prepared data set, instead of the config's ``data_root``.
@@ -123,6 +124,10 @@ def load_config(
     """
     from mmengine.config import DictAction
 
+    from kd3d.models.source import config_path
+
+    if "::" in str(path):
+        path = config_path(str(path))
     if not Path(path).is_file():
         near = (
             sorted(str(p) for p in Path("configs").rglob("*.py"))

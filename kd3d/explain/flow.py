@@ -121,7 +121,7 @@ def flow_of(config: Config) -> Flow:
     distiller = build_distiller(config, untrained=True)
     model = config.model.to_dict()
     model = model if model["type"] == DISTILLER else dict(student=model)
-    made = _made(model)
+    made = terms_made(model)
     return Flow(
         title=str(config.filename or "config"),
         models=_models(distiller, model),
@@ -165,7 +165,7 @@ def _specs(distiller: Distiller, name: str) -> dict[str, FeatureSpec]:
     return teacher.tap(teacher.wanted) if teacher.wanted else {}
 
 
-def _made(model: dict[str, Any]) -> dict[str, tuple[dict[str, Any], MethodCard | None]]:
+def terms_made(model: dict[str, Any]) -> dict[str, tuple[dict[str, Any], MethodCard | None]]:
     """Return term name -> its config and its method's card."""
     known = cards()
     found: dict[str, tuple[dict[str, Any], MethodCard | None]] = {}

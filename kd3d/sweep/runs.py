@@ -19,7 +19,7 @@ from kd3d.engine.mistakes import check_data
 from kd3d.engine.steps import fingerprint
 from kd3d.errors import UserError
 from kd3d.fileio import read_json, write_json
-from kd3d.models.source import config_path, resolve_detector
+from kd3d.models.source import resolve_detector
 from kd3d.models.zoo import fetched
 from kd3d.report.record import RECORD_FILE, RunRecord
 from kd3d.sweep.plan import Arm, Sweep
@@ -107,11 +107,10 @@ def prepare(sweep: Sweep, run: Run, arm: Arm) -> Prepared:
             fit.
     """
     assert arm.config is not None
-    path = str(config_path(arm.config)) if "::" in arm.config else arm.config
     try:
         with warnings.catch_warnings():  # mmengine's, again at every config
             warnings.filterwarnings("ignore", "pkg_resources is deprecated")
-            config = run_config(path, run.folder, sweep.data_root, run.seed)
+            config = run_config(arm.config, run.folder, sweep.data_root, run.seed)
     except UserError as error:
         raise UserError(str(error), arm.where) from error
     config.seeded_data = True  # all arms see the same order, and a resume repeats nothing

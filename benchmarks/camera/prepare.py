@@ -1,0 +1,73 @@
+"""Make what the camera evidence needs: simulated drives, and certified teachers.
+
+Usage: python benchmarks/camera/prepare.py [--out work_dirs/camera] [--teachers lidar_teacher ...]
+
+Runs what is missing, so it can be stopped and continued. ``data`` has eight drives for training and
+two on which results are measured once; the two validation drives of ``tune``, another simulation,
+are for the choice of weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine import load
+
+from kd3d.data.nuscenes_prepare import prepare_nuscenes
+from kd3d.engine.experiment import run_config, teacher_run
+from kd3d.engine.steps import Steps, fingerprint
+from kd3d.simulation.nuscenes import simulate_nuscenes
+
+CONFIGS = Path(__file__).parent / "configs"
+SAMPLES, SWEEPS = 40, 2
+DATA = {"data": {"scenes": 10, "seed": 31}, "tune": {"scenes": 7, "seed": 32}}
+
+
+def main() -> None:
+    """Make data and teachers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/camera"))
+    parser.add_argument("--teachers", nargs="+", default=["lidar_teacher", "fusion_teacher"])
+    arguments = parser.parse_args()
+    for name, made in DATA.items():
+        folder = arguments.out / name
+        done = [folder / "nuscenes_infos_val.pkl"]
+        key = fingerprint(SAMPLES, SWEEPS, made)
+        Steps(arguments.out).run(name, key, done, partial(make_data, folder, **made))
+    data = arguments.out / "data"
+    for name in arguments.teachers:
+        folder = arguments.out / name
+        config = run_config(str(CONFIGS / f"{name}.py"), folder, data, seed=0)
+        key = fingerprint(config.pretty_text, data / "nuscenes_infos_val.pkl")
+        make = partial(teacher_run, config, facts(data))
+        Steps(folder).run("teacher", key, [folder / "student.pth"], make)
+
+
+def make_data(folder: Path, scenes: int, seed: int) -> None:
+    """Simulate drives and prepare them."""
+    simulate_nuscenes(folder, scenes, SAMPLES, seed, SWEEPS, overwrite=True)
+    prepare_nuscenes(folder, sweeps=SWEEPS)
+
+
+def facts(data: Path) -> dict[str, Any]:
+    """Return what records state about the data."""
+    frames = {
+        split: len(load(data / f"nuscenes_infos_{split}.pkl")["data_list"])
+        for split in ("train", "val")
+    }
+    return {
+        "root": str(data),
+        "simulated": True,
+        "split": "val",
+        "train_split": "train",
+        "frames": frames["val"],
+        "train_frames": frames["train"],
+        "data_seed": DATA["data"]["seed"],
+    }
+
+
+if __name__ == "__main__":
+    main()
