@@ -23,6 +23,7 @@ from kd3d.simulation.nuscenes import simulate_nuscenes
 
 CONFIGS = Path(__file__).parent / "configs"
 SAMPLES, SWEEPS = 40, 2
+TEACHERS = ["camera_teacher", "lidar_teacher", "fusion_teacher"]
 DATA = {"data": {"scenes": 10, "seed": 31}, "tune": {"scenes": 7, "seed": 32}}
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     """Make data and teachers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("work_dirs/camera"))
-    parser.add_argument("--teachers", nargs="+", default=["lidar_teacher", "fusion_teacher"])
+    parser.add_argument("--teachers", nargs="+", default=TEACHERS)
     arguments = parser.parse_args()
     for name, made in DATA.items():
         folder = arguments.out / name
