@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from mmengine import load
 
 from kd3d.data.nuscenes_prepare import prepare_nuscenes
+from kd3d.data.simulated import simulated_facts
 from kd3d.engine.experiment import run_config, teacher_run
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.simulation.nuscenes import simulate_nuscenes
@@ -43,7 +41,7 @@ def main() -> None:
         folder = arguments.out / name
         config = run_config(str(CONFIGS / f"{name}.py"), folder, data, seed=0)
         key = fingerprint(config.pretty_text, data / "nuscenes_infos_val.pkl")
-        make = partial(teacher_run, config, facts(data))
+        make = partial(teacher_run, config, simulated_facts(data))
         Steps(folder).run("teacher", key, [folder / "student.pth"], make)
 
 
@@ -51,23 +49,6 @@ def make_data(folder: Path, scenes: int, seed: int) -> None:
     """Simulate drives and prepare them."""
     simulate_nuscenes(folder, scenes, SAMPLES, seed, SWEEPS, overwrite=True)
     prepare_nuscenes(folder, sweeps=SWEEPS)
-
-
-def facts(data: Path) -> dict[str, Any]:
-    """Return what records state about the data."""
-    frames = {
-        split: len(load(data / f"nuscenes_infos_{split}.pkl")["data_list"])
-        for split in ("train", "val")
-    }
-    return {
-        "root": str(data),
-        "simulated": True,
-        "split": "val",
-        "train_split": "train",
-        "frames": frames["val"],
-        "train_frames": frames["train"],
-        "data_seed": DATA["data"]["seed"],
-    }
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mmengine import dump, load
 
 from kd3d.data.kitti_prepare import prepare_kitti
+from kd3d.data.simulated import simulated_facts
 from kd3d.engine.experiment import run_config, teacher_run
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.simulation.kitti import simulate_kitti
@@ -41,7 +41,7 @@ def main() -> None:
         folder = (
             arguments.out / name
         )  # with its own list of steps: teachers may be made side by side
-        make = partial(teacher_run, config, facts(data, "held"))
+        make = partial(teacher_run, config, simulated_facts(data, "held"))
         Steps(folder).run("teacher", key, [folder / "student.pth"], make)
 
 
@@ -53,19 +53,6 @@ def make_data(data: Path) -> None:
     parts = {"tune": slice(TUNE), "held": slice(TUNE, None)}
     for name, part in parts.items():
         dump({**infos, "data_list": infos["data_list"][part]}, data / f"kitti_infos_{name}.pkl")
-
-
-def facts(data: Path, split: str) -> dict[str, Any]:
-    """Return what records state about the data."""
-    return {
-        "root": str(data),
-        "simulated": True,
-        "split": split,
-        "train_split": "train",
-        "frames": len(load(data / f"kitti_infos_{split}.pkl")["data_list"]),
-        "train_frames": len(load(data / "kitti_infos_train.pkl")["data_list"]),
-        "data_seed": SEED,
-    }
 
 
 if __name__ == "__main__":

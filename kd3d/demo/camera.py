@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import kd3d
+from kd3d.data.simulated import simulated_facts
 from kd3d.demo.task import ROOT, Task
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.errors import UserError
@@ -15,8 +16,6 @@ SCENES, SWEEPS = 10, 2  # eight scenes train, two are for validation
 
 def make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, Any]:
     """Simulate and prepare ten drives, eight of them for training."""
-    from mmengine import load
-
     from kd3d.data.nuscenes_prepare import prepare_nuscenes
     from kd3d.simulation.nuscenes import simulate_nuscenes
 
@@ -36,19 +35,7 @@ def make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, Any
         [data / "nuscenes_infos_train.pkl"],
         lambda: prepare_nuscenes(data, sweeps=SWEEPS),
     )
-    counts = {
-        split: len(load(data / f"nuscenes_infos_{split}.pkl")["data_list"])
-        for split in ("train", "val")
-    }
-    return {
-        "root": str(data),
-        "simulated": True,
-        "split": "val",
-        "train_split": "train",
-        "frames": counts["val"],
-        "train_frames": counts["train"],
-        "data_seed": seed,
-    }
+    return simulated_facts(data)
 
 
 def check_labels(config: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import kd3d
+from kd3d.data.simulated import simulated_facts
 from kd3d.demo.task import ROOT, Task
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.errors import UserError
@@ -31,15 +32,7 @@ def make_data(steps: Steps, data: Path, frames: int, seed: int) -> dict[str, Any
         [data / "kitti_infos_train.pkl"],
         lambda: prepare_kitti(data),
     )
-    return {
-        "root": str(data),
-        "simulated": True,
-        "split": "val",
-        "train_split": "train",
-        "frames": len(_names(data, "val")),
-        "train_frames": len(_names(data, "train")),
-        "data_seed": seed,
-    }
+    return simulated_facts(data)
 
 
 def check_labels(config: Any) -> None:
@@ -48,14 +41,11 @@ def check_labels(config: Any) -> None:
     from kd3d.evaluation.kitti_selfcheck import self_check
 
     data = Path(config.data_root)
-    labels = read_label_dir(data / "training" / "label_2", _names(data, "val"))
+    names = (data / "ImageSets" / "val.txt").read_text().split()
+    labels = read_label_dir(data / "training" / "label_2", names)
     check = self_check(list(labels.values()))
     if not check["ok"]:
         raise UserError(f"labels as predictions do not score 100: {check['failures'][0]}", data)
-
-
-def _names(data: Path, split: str) -> list[str]:
-    return (data / "ImageSets" / f"{split}.txt").read_text().split()
 
 
 LIDAR = Task(

@@ -7,13 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from kd3d.errors import UserError
-from kd3d.fileio import read_json
+from kd3d.fileio import read_json, write_json, write_text
 from kd3d.report.benchmarks import BENCHMARKS, Metric, benchmark_of
 from kd3d.report.record import RECORD_FILE, RunRecord
 from kd3d.sweep.runs import DONE
 
 PLUS_MINUS = "\u00b1"
 AS_MODULE = re.compile(r"\S*kd3d/cli/main\.py")  # how `python -m kd3d.cli.main` is recorded
+
+
+def collect(here: Path, work: Path, about: str, sweeps: list[str], models: list[str]) -> None:
+    """Bring finished sweeps into a folder of a repository, and write one page about all in it.
+
+    Writes ``records/<sweep>.json`` (see `collected`), ``teachers.json`` (the teachers' records,
+    where all are there) and ``results.md``.
+
+    Args:
+        here: The folder.
+        work: Where the sweeps' and the teachers' runs lie.
+        about: The page's beginning.
+        sweeps: Names of folders in `work` to bring in.
+        models: Names of run folders in `work`: the teachers.
+
+    Raises:
+        UserError: A sweep that has not run.
+    """
+    for name in sweeps:
+        write_json(here / "records" / f"{name}.json", collected(work / name))
+    made = [work / name / RECORD_FILE for name in models]
+    if all(path.is_file() for path in made):
+        write_json(here / "teachers.json", [brief(read_json(path)) for path in made])
+    parts = [about, "## teachers\n" + run_table(read_json(here / "teachers.json"))]
+    kept = sorted((here / "records").glob("*.json"))
+    parts += [sweep_tables(path.stem, read_json(path)) for path in kept]
+    write_text(here / "results.md", "\n".join(parts))
 
 
 def collected(folder: str | Path) -> dict[str, Any]:
