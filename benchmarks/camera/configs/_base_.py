@@ -3,5 +3,4 @@ _base_ = '../../../configs/demo/camera/_base_.py'
 epochs = 4
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)
-train_dataloader = dict(batch_size=2)
 default_hooks = dict(checkpoint=dict(interval=1))

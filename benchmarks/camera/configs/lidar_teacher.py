@@ -1,6 +1,2 @@
 # CenterPoint on 0.4 m pillars in the student's frame, range and cells; no images. 8 epochs of batch 2.
 _base_ = '../../../configs/demo/camera/teacher.py'
-epochs = 8
-train_cfg = dict(max_epochs=epochs)
-param_scheduler = dict(total_steps=epochs)
-train_dataloader = dict(batch_size=2)
