@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from kd3d.advice import config as written
 from kd3d.advice.facts import Facts, Side
@@ -18,11 +19,11 @@ from kd3d.console import say
 from kd3d.data.labelled import PartlyLabelled
 from kd3d.data.wrapped import layers
 from kd3d.doctor import Verdict, healthy
+from kd3d.engine.mistakes import building
 from kd3d.engine.register import register_all
 from kd3d.errors import UserError
 from kd3d.inspection.check import accepted, check
 from kd3d.inspection.detectors import DISTILLER, detectors
-from kd3d.inspection.raw_data import raw_dataset
 from kd3d.inspection.step import cost
 from kd3d.inspection.trial import build_distiller, first_batches
 from kd3d.methods import cards
@@ -190,6 +191,8 @@ def steps_of(config: Config) -> int | None:
         return int(loop["max_iters"])
     if not loop.get("max_epochs"):
         return None
-    times = math.prod(one.get("times", 1) for one in layers(config.train_dataloader.dataset))
-    frames = len(raw_dataset(config)) * times
-    return loop["max_epochs"] * math.ceil(frames / config.train_dataloader.batch_size)
+    loader = config.train_dataloader.to_dict()
+    with DATASETS.switch_scope_and_registry("mmdet3d") as registry, building(config):
+        frames = len(registry.build(loader["dataset"]))  # wrappers repeat and leave out
+    whole = math.floor if loader.get("drop_last") else math.ceil
+    return loop["max_epochs"] * whole(frames / loader["batch_size"])
