@@ -6,4 +6,4 @@ model = dict(
             type='Frozen',
             config='kd3d::demo/camera/teacher.py',
             checkpoint='work_dirs/camera_demo/teacher/student.pth')),
-    method=dict(type='distillbev'))
+    method=dict(type='bevdistill'))
