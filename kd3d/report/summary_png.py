@@ -143,13 +143,15 @@ def _bars(axes: Axes, runs: list[RunRecord]) -> None:
     styles = group_styles([run.role for run in runs])
     names, (_, score_of) = class_names(runs), runs[0].benchmark.class_score
     step = len(runs) + 0.8
+    bar_pt = 72 * HEIGHT_IN * axes.get_position().height / (step * len(names))
+    size = min(8.5, max(5.0, 1.1 * bar_pt))  # figures of many classes must not touch
     for row, run in enumerate(runs):
         places = [i * step + row for i in range(len(names))]
         values = [score_of(run.result, name) for name in names]
         axes.barh(places, [v or 0.0 for v in values], height=0.8, color=styles[run.role].color)
         for place, value in zip(places, values):
             text = "not measured" if value is None else f"{value:.1f}"
-            axes.text((value or 0) + 1, place, text, color=TEXT, fontsize=8.5, va="center")
+            axes.text((value or 0) + 1, place, text, color=TEXT, fontsize=size, va="center")
     axes.set_yticks([i * step + (len(runs) - 1) / 2 for i in range(len(names))], names)
     axes.invert_yaxis()
     axes.set_xlim(0, 108)

@@ -53,7 +53,7 @@ def below_minimum(
         elif not math.isfinite(value) or value < lowest:
             problems.append(
                 UserError(
-                    f"the teacher scores {name} = {value:.2f}, below the stated minimum "
+                    f"the teacher scores {name} = {value:.4g}, below the stated minimum "
                     f"{lowest:g}: its mistakes would be taught",
                     where,
                     "train it longer, or lower the minimum on purpose",
