@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from kd3d.fileio import write_json
 
 T = TypeVar("T")
 
@@ -16,6 +19,21 @@ T = TypeVar("T")
 def say(text: str) -> None:
     """Print one line to standard error at once (standard output is for results)."""
     print(text, file=sys.stderr, flush=True)
+
+
+def gave_json(values: Any, target: str | None) -> bool:
+    """Give a command's result as JSON, and return whether standard output is taken by it.
+
+    Args:
+        values: Plain data.
+        target: A file; ``-``: standard output; None: nobody wants it.
+    """
+    if target == "-":
+        print(json.dumps(values, indent=2, allow_nan=False))
+        return True
+    if target:
+        write_json(target, values)
+    return False
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

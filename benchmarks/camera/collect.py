@@ -1,6 +1,6 @@
-"""Bring finished sweeps into the repository: run records, depth errors, and tables of them.
+"""Bring finished sweeps into the repository: run records, and tables of them.
 
-Usage: python benchmarks/camera/collect.py [screen screen_fusion leading]
+Usage: python benchmarks/camera/collect.py [screen screen_fusion leading shortage]
 
 Reads work_dirs/camera/<sweep>, writes ``records/<sweep>.json`` (sweep.json and every run's record)
 and puts the tables of all collected sweeps into ``results.md``.

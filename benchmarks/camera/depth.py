@@ -8,7 +8,6 @@ beside it already (depth.json) is kept.
 
 from __future__ import annotations
 
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 from kd3d.engine.depth_run import measure_depth
 from kd3d.engine.runner import load_config
 from kd3d.fileio import read_json, write_json, write_text
+from kd3d.report.statistics import spread
+from kd3d.sweep.collected import PLUS_MINUS, table_head, table_line
 from kd3d.sweep.runs import DONE
 
 HERE, WORK = Path(__file__).parent, Path("work_dirs/camera")
@@ -38,12 +39,11 @@ def main(name: str) -> None:
         "# Depth at which the students lift, against the LiDAR's\n",
         "Simulated data, the held drives; mean ± standard error over seeds. Made by "
         f"`python benchmarks/camera/depth.py {name}`; see `kd3d eval depth` for the measures.\n",
-        "| " + " | ".join(["arm", "seeds", *heads]) + " |",
-        "|---" * (len(heads) + 2) + "|",
+        *table_head(["arm", "seeds", *heads]),
     ]
     for arm, rows in found.items():
         cells = [shown([row[group][key] for row in rows]) for group, key in columns]
-        lines.append("| " + " | ".join([arm, str(len(rows)), *cells]) + " |")
+        lines.append(table_line([arm, len(rows), *cells]))
     write_text(HERE / "depth.md", "\n".join(lines) + "\n")
 
 
@@ -57,10 +57,9 @@ def of_run(folder: Path) -> dict[str, Any]:
 
 def shown(values: list[float]) -> str:
     """Return mean and standard error."""
-    mean = statistics.mean(values)
-    if len(values) < 2:
-        return f"{mean:.3f}"
-    return f"{mean:.3f} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
+    found = spread(values)
+    error = "" if found["se"] is None else f" {PLUS_MINUS} {found['se']:.3f}"
+    return f"{found['mean']:.3f}{error}"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -154,8 +153,8 @@ def _run(
     methods: list[str] | None = None,
     **arguments: Any,
 ) -> None:
+    from kd3d.console import gave_json
     from kd3d.errors import UserError
-    from kd3d.fileio import write_json
 
     benchmark = load(name)
     if arguments.get("clock", "wall") not in ("wall", "cpu"):
@@ -167,11 +166,7 @@ def _run(
         setups.check_names("method", methods, setups.METHODS)
         arguments |= dict(detectors=list(detectors), methods=list(methods or []))
     result = benchmark.run(**arguments)
-    if json_file == "-":
-        print(json.dumps(result, indent=2))
-    else:
-        if json_file:
-            write_json(json_file, result)
+    if not gave_json(result, json_file):
         print("\n".join(benchmark.lines(result)))
     rows = result.get("rows", [result])
     if any(row["met"] is False for row in rows):

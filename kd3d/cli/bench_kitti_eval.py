@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -38,14 +37,10 @@ def register(app: typer.Typer) -> None:
 
         Exit code 1 when the two disagree.
         """
-        from kd3d.fileio import write_json
+        from kd3d.console import gave_json
 
         result = run_benchmark(frames, seed, repeat, peer_frames)
-        if json_file == "-":
-            print(json.dumps(result, indent=2))
-        else:
-            if json_file:
-                write_json(json_file, result)
+        if not gave_json(result, json_file):
             print_benchmark(result)
         if not result["naive_loop"]["equal"]:
             raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,13 @@ def register(app: typer.Typer) -> None:
         ),
     ) -> None:
         """Compare the depth at which a camera model lifts its features with the LiDAR's."""
+        from kd3d.console import gave_json
         from kd3d.engine.depth_run import measure_depth
         from kd3d.engine.runner import load_config
-        from kd3d.fileio import write_json
 
         values = measure_depth(load_config(config, cfg_options, None, data_root), checkpoint)
-        if json_file == "-":
-            print(json.dumps(values, indent=2, allow_nan=False))
-            return
-        if json_file:
-            write_json(json_file, values)
-        _print(values)
+        if not gave_json(values, json_file):
+            _print(values)
 
 
 def _print(values: dict[str, Any]) -> None:

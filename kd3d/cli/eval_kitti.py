@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,16 @@ def register(app: typer.Typer) -> None:
         Every evaluated frame needs a result file, an empty one where nothing was detected. A
         result file of a frame that is not evaluated is not counted, and noted.
         """
+        from kd3d.console import gave_json
         from kd3d.evaluation.kitti_ap import evaluate_kitti
-        from kd3d.fileio import write_json
 
         labels, detections, extra = read_frames(gt, pred, frames)
         result = evaluate_kitti(labels, detections, curves=curves)
         if extra:
             shown = ", ".join(extra[:5]) + (", ..." if len(extra) > 5 else "")
             result["notes"].append(f"{len(extra)} result files not evaluated: {shown}")
-        if json_file == "-":
-            print(json.dumps(result, indent=2, allow_nan=False))
-            return
-        if json_file:
-            write_json(json_file, result)
-        print_result(result, len(labels))
+        if not gave_json(result, json_file):
+            print_result(result, len(labels))
 
 
 def read_frames(gt: Path, pred: Path, frames: Path | None) -> tuple[list, list, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,12 @@ def register(app: typer.Typer) -> None:
 
         Every sample of the split needs an entry, an empty one where nothing was detected.
         """
+        from kd3d.console import gave_json
         from kd3d.evaluation.nuscenes_score import evaluate_nuscenes
-        from kd3d.fileio import write_json
 
         values = evaluate_nuscenes(result, data_root, version)
-        if json_file == "-":
-            print(json.dumps(values, indent=2, allow_nan=False))
-            return
-        if json_file:
-            write_json(json_file, values)
-        print_score(values)
+        if not gave_json(values, json_file):
+            print_score(values)
 
 
 def print_score(values: dict[str, Any]) -> None:

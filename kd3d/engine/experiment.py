@@ -17,7 +17,7 @@ from kd3d.data.wrapped import innermost, layers
 from kd3d.engine import provenance
 from kd3d.engine.inherited import inherited
 from kd3d.engine.register import register_all
-from kd3d.engine.runner import load_config, load_student, test, train
+from kd3d.engine.runner import TRAINED_FILE, load_config, load_student, test, train
 from kd3d.engine.steps import fingerprint
 from kd3d.errors import UserError
 from kd3d.evaluation.efficiency import measure
@@ -125,7 +125,7 @@ def record_run(
         config_text_sha256=hashlib.sha256(text.encode()).hexdigest(),
         data=data,
         result=read_json(folder / "result.json"),
-        iterations=max(row["step"] for row in log),
+        iterations=read_json(folder / TRAINED_FILE)["iterations"],
         batch_size=config.train_dataloader.batch_size,
         wall_time_s={
             "train": read_json(folder / "train_time.json")["seconds"],

@@ -29,6 +29,9 @@ from kd3d.engine.register import register_all
 from kd3d.engine.resume import PARTIAL, settle
 from kd3d.engine.scaled import ScaledRunner
 from kd3d.errors import UserError, did_you_mean
+from kd3d.fileio import write_json
+
+TRAINED_FILE = "trained.json"  # in the work folder: how many steps a training has taken
 
 
 class SafeRunner(ScaledRunner):
@@ -227,6 +230,8 @@ def train(config: Config, resume: bool = False) -> Path:
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         _ = runner.train_loop
     runner.train()
+    if is_main_process():
+        write_json(Path(config.work_dir) / TRAINED_FILE, {"iterations": runner.iter})
     runner.use_averaged_weights()
     return export_student(runner.model, config)
 

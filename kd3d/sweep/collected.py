@@ -79,13 +79,13 @@ def _called(command: str | None) -> str | None:
 def run_table(records: list[dict[str, Any]]) -> str:
     """Return the table of single runs, teachers for instance."""
     metrics = benchmark_of(records[0]["result"]).metrics
-    lines = _head(["name", *[m.short for m in metrics], "labels", "parameters", "minutes"])
+    lines = table_head(["name", *[m.short for m in metrics], "labels", "parameters", "minutes"])
     for record in records:
         run = RunRecord.from_dict(record)
         values = [metric.read(run.result) for metric in metrics]
         shown = [_plain(metric, value) for metric, value in zip(metrics, values)]
         minutes = f"{run.wall_time_s['train'] / 60:.1f}"
-        lines.append(_line([run.name, *shown, run.supervision, run.params, minutes]))
+        lines.append(table_line([run.name, *shown, run.supervision, run.params, minutes]))
     return "\n".join(lines) + "\n"
 
 
@@ -107,21 +107,21 @@ def sweep_tables(name: str, numbers: dict[str, Any]) -> str:
         "",
     ]
     names = [metric.short for metric in metrics]
-    lines += _head(["arm", "seeds", *names, "steps", "s a step", "minutes", "MB"])
+    lines += table_head(["arm", "seeds", *names, "steps", "s a step", "minutes", "MB"])
     for row in numbers["arms"]:
         values = [shown(metric, row["scores"][metric.key]) for metric in metrics]
         steps = "-".join(map(str, sorted({row["iterations"][0], row["iterations"][-1]})))
         step = f"{row['step_time_s']['mean']:.3f}" if row["step_time_s"] else "?"
         minutes, memory = row["train_s"]["mean"] / 60, row["peak_memory_mb"]["mean"]
         cost = [steps, step, f"{minutes:.1f}", f"{memory:.0f}"]
-        lines.append(_line([row["arm"], len(row["seeds"]), *values, *cost]))
+        lines.append(table_line([row["arm"], len(row["seeds"]), *values, *cost]))
     if numbers["gains"]:
-        lines += ["", *_head(["gain of", "over", "pairs", *names])]
+        lines += ["", *table_head(["gain of", "over", "pairs", *names])]
     for row in numbers["gains"]:
         over = row["over"] + (" (equal time)" if row["over"] != numbers["baseline"] else "")
         pairs = max(gain["n"] if gain else 0 for gain in row["scores"].values())
         values = [shown_gain(metric, row["scores"][metric.key]) for metric in metrics]
-        lines.append(_line([row["arm"], over, pairs, *values]))
+        lines.append(table_line([row["arm"], over, pairs, *values]))
     return "\n".join(lines) + "\n"
 
 
@@ -151,9 +151,11 @@ def _plain(metric: Metric, value: float | None, sign: str = "") -> str:
     return "?" if value is None else f"{value:{sign}.{metric.digits - 1}f}"
 
 
-def _head(names: list[str]) -> list[str]:
-    return [_line(names), "|---" * len(names) + "|"]
+def table_head(names: list[str]) -> list[str]:
+    """Return the first two lines of a Markdown table."""
+    return [table_line(names), "|---" * len(names) + "|"]
 
 
-def _line(cells: list[Any]) -> str:
+def table_line(cells: list[Any]) -> str:
+    """Return a line of a Markdown table."""
     return "| " + " | ".join(map(str, cells)) + " |"

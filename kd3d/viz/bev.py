@@ -110,14 +110,15 @@ def plot_bev(
 
     The other arguments are those of `draw_bev`. The axes must have their final size.
     """
-    _style_axes(axes, x_range_m, y_range_m)
+    style_axes(axes, x_range_m, y_range_m)
     _plot_points(axes, points, x_range_m, y_range_m, point_px)
     for group, style in group_styles(list(boxes)).items():
         found = as_boxes(boxes[group], group)
         _plot_boxes(axes, found, style, group, _opacity(scores, group, len(found)))
 
 
-def _style_axes(axes: Axes, x_range_m: tuple[float, float], y_range_m: tuple[float, float]) -> None:
+def style_axes(axes: Axes, x_range_m: tuple[float, float], y_range_m: tuple[float, float]) -> None:
+    """Give axes the look of a picture from above, of these ranges ahead and to the left."""
     axes.set_facecolor(BACKGROUND)
     axes.set_aspect("equal")
     axes.set_xlim(y_range_m[1], y_range_m[0])

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd3d.errors import UserError
-from kd3d.viz.bev import plot_bev
+from kd3d.viz.bev import style_axes
 from kd3d.viz.boxes import as_boxes, bev_corners
-from kd3d.viz.style import TEXT, new_figure, save_png
+from kd3d.viz.style import NAMED_STYLES, TEXT, new_figure, save_png
 
-COLUMNS, SIDE_IN, TOP_IN = 4, 2.6, 0.34
+COLUMNS, SIDE_IN, TOP_IN, DPI = 4, 2.6, 0.34, 120
+OUTLINE = NAMED_STYLES["ground truth"].color
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def draw_focus(panels: list[Pull], path: str | os.PathLike[str]) -> None:
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     width, height = columns * SIDE_IN, rows * (SIDE_IN + TOP_IN)
-    figure = new_figure(width, height, 120)
+    figure = new_figure(width, height, DPI)
     for place, panel in enumerate(panels):
         row, column = divmod(place, columns)
         bottom = height - (row + 1) * (SIDE_IN + TOP_IN)
@@ -62,10 +63,7 @@ def draw_focus(panels: list[Pull], path: str | os.PathLike[str]) -> None:
              (SIDE_IN - 0.36) / width, (SIDE_IN - 0.3) / height)
         )  # fmt: skip
         x_min, y_min, x_max, y_max = panel.extent_m
-        plot_bev(
-            axes, np.zeros((0, 3)), {},
-            x_range_m=(x_min, x_max), y_range_m=(y_min, y_max),
-        )  # fmt: skip
+        style_axes(axes, (x_min, x_max), (y_min, y_max))
         axes.grid(False)
         shown = np.sqrt(panel.cells / max(float(panel.cells.max()), 1e-30))
         axes.imshow(
@@ -73,7 +71,7 @@ def draw_focus(panels: list[Pull], path: str | os.PathLike[str]) -> None:
             cmap="inferno", vmin=0, vmax=1, zorder=1.5, interpolation="nearest",
         )  # fmt: skip
         outlines = bev_corners(as_boxes(panel.boxes))[:, [0, 1, 2, 3, 0]][..., ::-1]
-        axes.add_collection(LineCollection(list(outlines), colors="#ffffff", linewidths=0.5))
+        axes.add_collection(LineCollection(list(outlines), colors=OUTLINE, linewidths=0.5))
         axes.set_xlim(y_max, y_min)
         axes.set_ylim(x_min, x_max)
         axes.set_xlabel("")

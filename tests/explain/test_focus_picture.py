@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from kd3d.cli.main import build_app
 from kd3d.errors import UserError
 from kd3d.models.source import build_detector
-from kd3d.viz.focus import COLUMNS, SIDE_IN, draw_focus
+from kd3d.viz.focus import DPI, SIDE_IN, draw_focus
 from tests.engine.tiny import prepared
 
 
@@ -30,13 +30,12 @@ def test_command_draws_a_panel_a_term(tmp_path):
     assert done.exit_code == 0
     assert done.stdout.strip() == str(tmp_path / "focus.png")
     picture = Image.open(tmp_path / "focus.png").convert("RGB")
-    assert picture.width == round(2 * SIDE_IN * 120)  # response and bev
+    assert picture.width == round(2 * SIDE_IN * DPI)  # response and bev
     bright = [picture.crop((x, 40, x + 300, picture.height - 40)).getextrema() for x in (0, 312)]
     assert all(red[1] > 200 for red, _, _ in bright)
 
 
 def test_nothing_to_draw_is_said(tmp_path):
-    assert COLUMNS > 1
     with pytest.raises(UserError, match="no term taps a map"):
         draw_focus([], tmp_path / "focus.png")
     assert not list(tmp_path.iterdir())

@@ -51,8 +51,10 @@ def validate(result: Result) -> None:
 
 
 def brief(result: Result) -> Result:
-    """Return the scores, the errors and the classes' AP, without distances and single errors."""
-    kept = ("nd_score", "mean_ap", "tp_errors", "mean_dist_aps", "boxes", "notes")
+    """Return the scores, and the classes' AP and errors, without distances."""
+    kept = (
+        "nd_score", "mean_ap", "tp_errors", "mean_dist_aps", "label_tp_errors", "boxes", "notes"
+    )  # fmt: skip
     return {key: result[key] for key in kept if key in result}
 
 
