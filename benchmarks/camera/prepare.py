@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/camera/prepare.py [--out work_dirs/camera] [--teachers lidar_teacher ...]
 
-Runs what is missing, so it can be stopped and continued. ``data`` has eight drives for training and
-two on which results are measured once; the two validation drives of ``tune``, another simulation,
-are for the choice of weights.
+Runs what is missing, so it can be stopped and continued. ``data`` has 120 drives for training and
+40 on which results are measured once; the validation drives of ``tune``, another simulation, are
+for the choice of methods and weights.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from kd3d.engine.steps import Steps, fingerprint
 from kd3d.simulation.nuscenes import simulate_nuscenes
 
 CONFIGS = Path(__file__).parent / "configs"
-SAMPLES, SWEEPS = 40, 2
+SAMPLES, SWEEPS, VERSION = 5, 2, "v1.0-trainval"
 TEACHERS = ["camera_teacher", "lidar_teacher", "fusion_teacher"]
-DATA = {"data": {"scenes": 10, "seed": 31}, "tune": {"scenes": 7, "seed": 32}}
+DATA = {"data": {"scenes": 160, "seed": 33}, "tune": {"scenes": 64, "seed": 34}}
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     for name, made in DATA.items():
         folder = arguments.out / name
         done = [folder / "nuscenes_infos_val.pkl"]
-        key = fingerprint(SAMPLES, SWEEPS, made)
+        key = fingerprint(SAMPLES, SWEEPS, VERSION, made)
         Steps(arguments.out).run(name, key, done, partial(make_data, folder, **made))
     data = arguments.out / "data"
     for name in arguments.teachers:
@@ -47,8 +47,8 @@ def main() -> None:
 
 def make_data(folder: Path, scenes: int, seed: int) -> None:
     """Simulate drives and prepare them."""
-    simulate_nuscenes(folder, scenes, SAMPLES, seed, SWEEPS, overwrite=True)
-    prepare_nuscenes(folder, sweeps=SWEEPS)
+    simulate_nuscenes(folder, scenes, SAMPLES, seed, SWEEPS, overwrite=True, version=VERSION)
+    prepare_nuscenes(folder, VERSION, sweeps=SWEEPS)
 
 
 if __name__ == "__main__":

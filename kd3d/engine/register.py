@@ -37,6 +37,7 @@ def register_all() -> None:
         "evaluation.kitti_metric",
         "evaluation.nuscenes_metric",
         "models.bev.detectors",
+        "models.heatmap_prior",
         "models.inherit.kinds",
         "robustness.transforms",
     ):

@@ -1,5 +1,6 @@
 """The simulated nuScenes set on disk: what the devkit makes of it, sameness, refusals."""
 
+import json
 import sys
 
 import numpy as np
@@ -7,9 +8,13 @@ import pytest
 
 pytest.importorskip("open3d")
 
+from mmengine import load
+
+from kd3d.data.nuscenes_prepare import prepare_nuscenes
 from kd3d.data.nuscenes_tables import CAMERAS, LIDAR, check_links, open_tables
 from kd3d.errors import UserError
-from kd3d.simulation.nuscenes import SCENES, simulate_nuscenes
+from kd3d.evaluation.nuscenes_score import evaluate_nuscenes
+from kd3d.simulation.nuscenes import MINI_SCENES, scene_names, simulate_nuscenes
 from kd3d.simulation.surround.frames import DriveJob, make_drive
 from tests import nuscenes_tiny as tiny
 from tests.simulation.test_kitti import digests
@@ -26,15 +31,19 @@ def test_scenes_bear_the_official_names():
     from nuscenes.utils.splits import create_splits_scenes
 
     splits = create_splits_scenes()
-    assert sorted(SCENES) == sorted(splits["mini_train"] + splits["mini_val"])
+    assert sorted(MINI_SCENES) == sorted(splits["mini_train"] + splits["mini_val"])
     for count in range(2, 11):
-        assert set(SCENES[:count]) & set(splits["mini_val"])
+        assert set(MINI_SCENES[:count]) & set(splits["mini_val"])
+    names = scene_names("v1.0-trainval")
+    assert len(set(names)) == 600
+    assert [name for name in names if name in splits["val"]] == list(names[1::4])
+    assert set(names) - set(names[1::4]) <= set(splits["train"])
 
 
 def test_the_tables_fit_together_and_to_the_files(nusc):
     root = tiny.simulated()
     check_links(root / VERSION)
-    assert [scene["name"] for scene in nusc.scene] == list(SCENES[: tiny.SCENES])
+    assert [scene["name"] for scene in nusc.scene] == list(MINI_SCENES[: tiny.SCENES])
     assert len(nusc.sample) == tiny.SCENES * tiny.SAMPLES
     turns = 1 + (tiny.SAMPLES - 1) * (1 + tiny.SWEEPS)
     assert len(nusc.sample_data) == tiny.SCENES * (6 * tiny.SAMPLES + turns)
@@ -166,10 +175,11 @@ def test_the_map_shows_road_below_the_vehicle(nusc):
 
 
 def test_a_scene_alone_has_the_same_bytes(tmp_path):
-    job = DriveJob(str(tmp_path), SCENES[1], 1, tiny.SEED, tiny.SAMPLES, tiny.SWEEPS, tiny.SIZE)
+    name = MINI_SCENES[1]
+    job = DriveJob(str(tmp_path), name, 1, tiny.SEED, tiny.SAMPLES, tiny.SWEEPS, tiny.SIZE)
     make_drive(job)
     ours, alone = digests(tiny.simulated()), digests(tmp_path)
-    assert alone == {name: value for name, value in ours.items() if SCENES[1] in name}
+    assert alone == {file: value for file, value in ours.items() if name in file}
 
 
 @pytest.mark.slow
@@ -190,11 +200,30 @@ def test_another_kind_is_refused_before_anything_changes():
     assert digests(tiny.simulated()) == before
 
 
+def test_a_set_of_version_trainval_is_prepared_and_scored(tmp_path):
+    root = simulate_nuscenes(
+        tmp_path / "set", 3, 2, 4, 0, (64, 36), workers=1, version="v1.0-trainval"
+    )
+    prepared = prepare_nuscenes(root, "v1.0-trainval", sweeps=0, pictures=False)
+    infos = {
+        split: load(prepared.out / f"nuscenes_infos_{split}.pkl")["data_list"]
+        for split in ("train", "val")
+    }
+    assert {split: len(data) for split, data in infos.items()} == {"train": 4, "val": 2}
+    tokens = [info["token"] for info in infos["val"]]
+    meta = dict.fromkeys(("use_camera", "use_lidar", "use_radar", "use_map", "use_external"), False)
+    result = tmp_path / "nothing.json"
+    result.write_text(json.dumps({"meta": meta, "results": {token: [] for token in tokens}}))
+    assert evaluate_nuscenes(result, root, "v1.0-trainval")["mean_ap"] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--scenes", "1"), "--scenes: 1 scenes"),
         (("--scenes", "11"), "v1.0-mini has that many"),
+        (("--scenes", "601", "--version", "v1.0-trainval"), "v1.0-trainval has that many"),
+        (("--version", "v1.0-test"), "v1.0-test has no public annotations"),
         (("--samples", "1"), "--samples: 1 samples"),
         (("--sweeps", "10"), "--sweeps: 10 sweeps"),
         (("--seed", "-1"), "--seed: seed -1"),

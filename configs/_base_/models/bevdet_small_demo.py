@@ -11,6 +11,7 @@ classes = [
     'pedestrian', 'traffic_cone'
 ]
 model = dict(
+    init_cfg=dict(type='HeatmapPrior'),
     img_backbone=dict(
         depth=18, base_channels=16, stem_channels=16, out_indices=(1, 2, 3), init_cfg=None),
     img_neck=dict(

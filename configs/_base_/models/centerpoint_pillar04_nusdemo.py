@@ -8,6 +8,7 @@ classes = [
     'pedestrian', 'traffic_cone'
 ]
 model = dict(
+    init_cfg=dict(type='HeatmapPrior'),
     data_preprocessor=dict(
         voxel_layer=dict(max_num_points=10, voxel_size=voxel_size, max_voxels=(12000, 12000))),
     pts_voxel_encoder=dict(
