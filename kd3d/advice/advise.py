@@ -19,8 +19,10 @@ from kd3d.console import say
 from kd3d.data.labelled import PartlyLabelled
 from kd3d.data.wrapped import layers
 from kd3d.doctor import Verdict, healthy
+from kd3d.engine.certify import device_evaluators
 from kd3d.engine.mistakes import building
 from kd3d.engine.register import register_all
+from kd3d.engine.runner import load_config
 from kd3d.errors import UserError
 from kd3d.inspection.check import accepted, check
 from kd3d.inspection.detectors import DISTILLER, detectors
@@ -141,6 +143,7 @@ def write_and_try(
         )
     if untrained or not certificate_path(weights).is_file():
         advice.notes.append(f"a teacher needs a certificate: {certify_command(weights, teacher)}")
+        advice.notes += lacking_evaluator(teacher)
     student, done = written.adapted(student)
     advice.notes += done
     short = None if short is None else written.adapted(short)[0]
@@ -170,6 +173,15 @@ def write_and_try(
         f"none of {len(advice.ranked)} methods could be built", name,
         next(iter(advice.refused.values())),
     )  # fmt: skip
+
+
+def lacking_evaluator(teacher: str) -> list[str]:
+    """Return what a teacher's config needs before its certificate: none for one of kd3d's."""
+    try:
+        device_evaluators(load_config(teacher))
+    except UserError as error:
+        return [f"before that: {error}"]
+    return []
 
 
 def sound(advice: Advice) -> bool:

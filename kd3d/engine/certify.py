@@ -22,6 +22,12 @@ from kd3d.teachers.certificate import below_minimum, file_sha256, write_certific
 # what the predictions may be in, if not in today's convention: prefix -> are sizes swapped too
 _OLD = {"old_yaw": False, "old_yaw_and_sizes": True}
 _FILES = ("prediction_dir", "result_file", "json_file")
+# evaluators of mmdet3d -> what students are measured by
+_OURS = {
+    "KittiMetric": "type='KittiAP', label_dir='<data>/training/label_2'",
+    "NuScenesMetric": "type='NuScenesAP', data_root='<data>', "
+    "ann_file='<data>/nuscenes_infos_val.pkl'",
+}
 _AT_STAKE = r"(3D|AOS).*_moderate|NDS"  # the metrics that tell
 
 
@@ -94,7 +100,7 @@ def device_evaluators(config: Config) -> list[dict[str, Any]]:
             f"{given[0]['type']} of mmdet3d is not what students are measured by",
             config.filename,
             f"write a config with _base_ = {str(config.filename)!r} and test_evaluator = "
-            "dict(_delete_=True, type='KittiAP', label_dir='<data>/training/label_2')",
+            f"dict(_delete_=True, {_OURS.get(given[0]['type'], _OURS['KittiMetric'])})",
         )
     return [dict(evaluator) for evaluator, is_stock in zip(given, stock) if not is_stock]
 

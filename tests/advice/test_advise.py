@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from typer.testing import CliRunner
 
+from kd3d.advice.advise import lacking_evaluator
 from kd3d.advice.config import adapted, checkpoint_of
 from kd3d.advice.facts import Facts, Side
 from kd3d.advice.fit import fit_of, fits
@@ -122,6 +123,22 @@ def test_the_command(pair, tmp_path, kitti):
     write_certificate(weights, {"mAP": 50.0})
     again = run("check", out)
     assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("teacher", "ours"),
+    [
+        ("mmdet3d::second/second_hv_secfpn_8xb6-80e_kitti-3d-3class.py", "type='KittiAP'"),
+        (
+            "mmdet3d::centerpoint/centerpoint_pillar02_second_secfpn_8xb4-cyclic-20e_nus-3d.py",
+            "type='NuScenesAP'",
+        ),
+    ],
+)
+def test_a_stock_teacher_first_needs_an_evaluator(teacher, ours):
+    (note,) = lacking_evaluator(teacher)
+    assert ours in note
+    assert lacking_evaluator(str(DEMO / "teacher.py")) == []
 
 
 def test_what_it_cannot_advise_on(pair, tmp_path):

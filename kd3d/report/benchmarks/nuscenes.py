@@ -9,7 +9,7 @@ from kd3d.errors import UserError
 from kd3d.report.benchmarks.benchmark import Benchmark, Metric, Result
 from kd3d.report.benchmarks.values import as_object, is_number
 
-UNITS = {"mATE": "m", "mASE": "1 \u2212 IoU", "mAOE": "rad", "mAVE": "m/s", "mAAE": "1 \u2212 acc"}
+UNITS = {"mATE": "m", "mAOE": "rad", "mAVE": "m/s"}  # the others are shares
 DISTANCES = ("0.5", "1.0", "2.0", "4.0")
 
 
@@ -65,7 +65,7 @@ NUSCENES = Benchmark(
         Metric("nds", "NDS", partial(_score, "nd_score"), unit="points"),
         Metric("map", "mAP", partial(_score, "mean_ap"), unit="points"),
         *(
-            Metric(short.lower(), short, partial(_error, name), False, UNITS[short], digits=3)
+            Metric(short.lower(), short, partial(_error, name), False, UNITS.get(short, ""), 3)
             for name, short in ERRORS.items()
         ),
     ),
