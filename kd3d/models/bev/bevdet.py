@@ -66,13 +66,19 @@ class BEVDet(MVXTwoStageDetector):
 
     def extract_feat(
         self, batch_inputs_dict: dict, batch_input_metas: list[dict]
-    ) -> tuple[tuple[Tensor], list[Tensor]]:
+    ) -> tuple[tuple[Tensor], list[Tensor] | None]:
         """Return the depth logits (B N, D, H, W) and the maps that the head reads."""
         logits, bev = self.camera_map(batch_inputs_dict["imgs"], batch_input_metas)
         return (logits,), self.encode(bev)
 
     def camera_map(self, images: Tensor, metas: list[dict]) -> tuple[Tensor, Tensor]:
-        """Return depth logits (B N, D, H, W) and the lifted map (B, C, Y, X).
+        """Return depth logits (B N, D, H, W) and the lifted map (B, C, Y, X); see `look`."""
+        logits, context, cameras = self.look(images, metas)
+        depth = logits.float().softmax(1)
+        return logits, self.view_transform(depth, context, cameras, tuple(images.shape[-2:]))
+
+    def look(self, images: Tensor, metas: list[dict]) -> tuple[Tensor, Tensor, Cameras]:
+        """Return depth logits (B N, D, H, W), what is lifted (B N, C, H, W), and the cameras.
 
         Args:
             images: (B, N, 3, H, W), as the preprocessor stacks them.
@@ -91,9 +97,7 @@ class BEVDet(MVXTwoStageDetector):
         features = self.img_backbone(images.flatten(0, 1))
         if self.with_img_neck:
             features = self.img_neck(features)
-        logits, context = self.img_depth_net(features[self.level], cameras)
-        depth = logits.float().softmax(1)
-        return logits, self.view_transform(depth, context, cameras, tuple(images.shape[-2:]))
+        return *self.img_depth_net(features[self.level], cameras), cameras
 
     def encode(self, bev: Tensor) -> list[Tensor]:
         """Return the maps that the head reads, of the map (B, C, Y, X)."""
