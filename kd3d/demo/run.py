@@ -10,15 +10,16 @@ from kd3d.console import say
 from kd3d.demo.camera import CAMERA
 from kd3d.demo.lidar import LIDAR
 from kd3d.demo.task import Task
+from kd3d.demo.training import Training, work_off
 from kd3d.engine.certify import certify
-from kd3d.engine.experiment import record_run, run_config, test_run, train_run
+from kd3d.engine.experiment import run_config
 from kd3d.engine.steps import Steps, fingerprint
 from kd3d.fileio import read_json
-from kd3d.models.source import resolve_detector
 from kd3d.report.record import RunRecord
-from kd3d.teachers.certificate import certificate_path, check_certificate, file_sha256
+from kd3d.teachers.certificate import certificate_path, check_certificate
 
 TASKS = {task.name: task for task in (LIDAR, CAMERA)}
+WEIGHTS = "student.pth"
 
 
 def run_demo(
@@ -38,7 +39,7 @@ def run_demo(
         frames: Simulated frames; None: the task's.
         seed: Of the models: initialisation, data order and augmentation.
         data_seed: Of the simulated data.
-        options: Config overrides for all three trainings.
+        options: Config overrides for all trainings.
         minimum: Metric -> lowest teacher score; default: the task's.
 
     Raises:
@@ -49,14 +50,18 @@ def run_demo(
     started = time.monotonic()
     steps = Steps(out)
     facts = task.make_data(steps, out / "data", frames or task.frames, data_seed)
-    teacher = _config(task, "teacher", out, facts, seed, options)
-    key = _train_and_test(steps, teacher, facts, "teacher", None)
-    weights = out / "teacher" / "student.pth"
+    teacher = Training(_config(task, "teacher", out, facts, seed, options), facts, "teacher")
+    first = [teacher]
+    if task.images:
+        images = _config(task, "images", out, facts, seed, options)
+        first.append(Training(images, facts, "images", tested=False))
+    work_off(first, task.at_once)
+    weights = out / "teacher" / WEIGHTS
     steps.run(
         "certify the teacher",
-        fingerprint(key, minimum, out / "teacher" / "metrics.json"),
+        fingerprint(weights, minimum, out / "teacher" / "metrics.json"),
         [certificate_path(weights)],
-        lambda: _certify(task, teacher, facts, minimum),
+        lambda: _certify(task, teacher.config, facts, minimum),
     )
     check_certificate(weights, minimum, required=True)
     run_students(task, out, out, seed, options)
@@ -79,13 +84,22 @@ def run_students(
         options: Config overrides.
     """
     facts = RunRecord.load(demo / "teacher").data
-    teacher = demo / "teacher" / "student.pth"
-    steps = Steps(out)
+    teacher = demo / "teacher" / WEIGHTS
+    images = (demo / "images" / WEIGHTS,) if task.images else ()
     baseline = _config(task, "baseline", out, facts, seed, options)
-    _train_and_test(steps, baseline, facts, "baseline", None)
     distilled = _config(task, "distilled", out, facts, seed, options)
     distilled.model.teachers.teacher.checkpoint = str(teacher)
-    _train_and_test(steps, distilled, facts, "distilled", task.method, file_sha256(teacher))
+    for config in (baseline, distilled):
+        for path in images:
+            for part in config.model.student.override.values():
+                part.init_cfg.checkpoint = str(path)
+    work_off(
+        [
+            Training(baseline, facts, "baseline", needs=images),
+            Training(distilled, facts, "distilled", task.method, (teacher, *images)),
+        ],
+        task.at_once,
+    )
 
 
 def _config(
@@ -96,32 +110,10 @@ def _config(
     )
 
 
-def _train_and_test(
-    steps: Steps,
-    config: Any,
-    facts: dict[str, Any],
-    role: str,
-    method: str | None,
-    teacher_hash: str | None = None,
-) -> str:
-    """Train, test and record one run; return the key its result stands for."""
-    folder = Path(config.work_dir)
-    model = resolve_detector(config.model.student)
-    key = fingerprint(facts, config.to_dict(), model, teacher_hash)
-    steps.run(f"train the {role}", key, [folder / "student.pth"], lambda: train_run(config), folder)
-
-    def finish() -> None:
-        test_run(config)
-        record_run(config, role, method, facts)
-
-    steps.run(f"test the {role}", key, [folder / "record.json"], finish)
-    return key
-
-
 def _certify(task: Task, config: Any, facts: dict[str, Any], minimum: dict[str, float]) -> None:
     """Check the evaluator on the labels themselves, then write the teacher's certificate."""
     task.check_labels(config)
-    metrics = certify(config, Path(config.work_dir) / "student.pth", minimum, facts)["metrics"]
+    metrics = certify(config, Path(config.work_dir) / WEIGHTS, minimum, facts)["metrics"]
     shown = ", ".join(
         f"{name} = {metrics[name]:.4g} (minimum {low:g})" for name, low in minimum.items()
     )

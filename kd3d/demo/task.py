@@ -28,6 +28,9 @@ class Task:
         make_data: (steps, folder, frames, seed) -> the facts that records state about the data.
         check_labels: (config of the teacher) -> None; raises where the evaluator does not give the
             labels their full score.
+        images: Whether images.py, trained beside the teacher and without labels, gives both
+            students the first weights of their image side.
+        at_once: How many trainings run at once.
     """
 
     name: str
@@ -39,3 +42,5 @@ class Task:
     spread: Path
     make_data: Callable[[Steps, Path, int, int], dict[str, Any]]
     check_labels: Callable[[Any], None]
+    images: bool = False
+    at_once: int = 1

@@ -34,7 +34,6 @@ class Steps:
     def __init__(self, folder: Path) -> None:
         self.folder, self.file = folder, folder / "steps.json"
         self.done: dict[str, str] = read_json(self.file) if self.file.is_file() else {}
-        self.count = 0
 
     def run(
         self,
@@ -56,11 +55,10 @@ class Steps:
         Returns:
             Whether the action ran.
         """
-        self.count += 1
         if self.done.get(name) == key and all(path.exists() for path in outputs):
-            say(f"[{self.count}] {name}: done before")
+            say(f"{name}: done before")
             return False
-        say(f"[{self.count}] {name}")
+        say(f"{name} ...")
         begun = f"begun: {name}"
         if scratch is not None and self.done.get(begun, self.done.get(name)) != key:
             shutil.rmtree(scratch, ignore_errors=True)

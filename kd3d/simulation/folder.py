@@ -1,7 +1,8 @@
-"""The folder of a simulated data set: made, recognised by its manifest, or refused."""
+"""What a simulation needs: packages, and a folder, made, recognised by its manifest or refused."""
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,17 @@ from typing import Any
 from kd3d.data.simulated import MANIFEST
 from kd3d.errors import UserError
 from kd3d.fileio import read_json, write_json
+
+
+def need(*modules: str) -> None:
+    """Refuse to go on without these packages.
+
+    Raises:
+        UserError: One is not installed.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise UserError(f"{module} is not installed", "kd3d simulate", "run `make setup`")
 
 
 def claim_folder(

@@ -23,9 +23,9 @@ from kd3d.simulation.calibration import (
     lidar_pose,
     rig,
 )
-from kd3d.simulation.folder import claim_folder
+from kd3d.simulation.folder import claim_folder, need
 from kd3d.simulation.spec import ScenarioSpec, load_spec
-from kd3d.simulation.workers import need, processors, run_jobs
+from kd3d.workers import processors, run_jobs
 
 if TYPE_CHECKING:
     from kd3d.simulation.lidar import Sweep

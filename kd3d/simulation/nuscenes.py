@@ -11,10 +11,10 @@ from kd3d.console import say
 from kd3d.data.nuscenes_tables import EVAL_SETS, TRAIN_SETS, check_version
 from kd3d.errors import UserError
 from kd3d.fileio import read_json, write_text
-from kd3d.simulation.folder import claim_folder
+from kd3d.simulation.folder import claim_folder, need
 from kd3d.simulation.surround.frames import NOTES, DriveJob, make_drive
 from kd3d.simulation.surround.tables import build_tables
-from kd3d.simulation.workers import need, processors, run_jobs
+from kd3d.workers import processors, run_jobs
 
 VERSION = 1
 # nuScenes' mini_train and mini_val; one of each first, so that small sets have both

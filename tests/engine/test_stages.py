@@ -102,7 +102,7 @@ def test_a_stopped_stage_goes_on_and_finished_ones_are_skipped(job, monkeypatch,
     capsys.readouterr()
     assert program([*arguments, "--resume"], monkeypatch) == 0
     told = capsys.readouterr().err
-    assert "[1] stage beams64: done before" in told
+    assert "stage beams64: done before" in told
     assert f"continuing from {work / 'beams16/epoch_1.pth'}" in told
     assert (work / "beams64/student.pth").stat().st_mtime_ns == written
     assert same(weights(work / "student.pth"), weights(job / "straight/student.pth"))

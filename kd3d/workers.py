@@ -1,9 +1,8 @@
-"""Runs simulation jobs in fresh processes and shows how far they are."""
+"""Runs jobs in fresh processes of one thread each and shows how far they are."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import multiprocessing
 import os
 import signal
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kd3d.console import track
-from kd3d.errors import UserError
 
 
 def processors() -> int:
@@ -19,21 +17,10 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def need(*modules: str) -> None:
-    """Refuse to go on without these packages.
-
-    Raises:
-        UserError: One is not installed.
-    """
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise UserError(f"{module} is not installed", "kd3d simulate", "run `make setup`")
-
-
 def run_jobs(
     make: Callable[[Any], Any], jobs: Sequence[Any], workers: int, label: str, chunk: int = 1
 ) -> None:
-    """Call `make` on every job, in fresh processes: open3d's threads do not survive a fork.
+    """Call `make` on every job, in fresh processes: open3d's and torch's threads survive no fork.
 
     Args:
         make: A function of a module, so that a process can import it.

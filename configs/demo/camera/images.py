@@ -1,0 +1,3 @@
+# The image side of the students learns the depth of LiDAR points, without labels; both begin with it.
+_base_ = './_base_.py'
+model = dict(type='Distiller', student=dict(config='kd3d::_base_/models/depth_small_demo.py'))
