@@ -1,4 +1,4 @@
-"""The camera demo from nothing to its page, on twenty frames."""
+"""The camera demo from nothing to its page, on sixteen frames."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ SHORT = ("train_cfg.max_epochs=1", "param_scheduler.total_steps=1")
 @pytest.mark.slow
 def test_camera_demo_runs_to_its_page_and_goes_on(tmp_path):
     command = [sys.executable, "-m", "kd3d.cli.main", "demo", "--task", "camera"]
-    command += ["--frames", "20", "--teacher-minimum", "0", "--out", str(tmp_path)]
+    command += ["--frames", "16", "--teacher-minimum", "0", "--out", str(tmp_path)]
     command += [word for option in SHORT for word in ("--cfg-options", option)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -27,7 +27,7 @@ def test_camera_demo_runs_to_its_page_and_goes_on(tmp_path):
     assert numbers["comparisons"][0]["unfair"] == []
     assert numbers["runs"][2]["supervision"].endswith("depth of LiDAR points")
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert again.stderr.count("done before") == 9
-    wrong = subprocess.run([*command, "--frames", "25"], cwd=ROOT, capture_output=True, text=True)
+    assert again.stderr.count("done before") == 10
+    wrong = subprocess.run([*command, "--frames", "20"], cwd=ROOT, capture_output=True, text=True)
     assert wrong.returncode == 2
-    assert "multiple of ten" in wrong.stderr
+    assert "multiple of 16" in wrong.stderr
