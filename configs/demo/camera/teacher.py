@@ -1,5 +1,8 @@
 # CenterPoint on 0.4 m pillars in the camera student's frame, range and cells. No images are loaded.
 _base_ = './_base_.py'
+epochs = 4
+train_cfg = dict(max_epochs=epochs)
+param_scheduler = dict(total_steps=epochs)
 model = dict(
     type='Distiller', student=dict(config='kd3d::_base_/models/centerpoint_pillar04_nusdemo.py'))
 _points = ('LoadSurroundImages', 'DepthMaps', 'KeepRawPoints', 'PackBranches')
