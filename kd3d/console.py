@@ -21,6 +21,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def digits(value: float) -> str:
+    """Return a metric with four digits that count, for AP in percent (52.80) and NDS (0.1378)."""
+    return f"{value:#.4g}"
+
+
 def gave_json(values: Any, target: str | None) -> bool:
     """Give a command's result as JSON, and return whether standard output is taken by it.
 

@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
         A teacher below a --minimum, or one in the box convention of mmdet3d before 1.0, gets no
         certificate, and training refuses a teacher without one.
         """
+        from kd3d.console import digits
         from kd3d.engine.certify import certify as run
         from kd3d.engine.certify import tell
         from kd3d.engine.runner import load_config
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
         lowest = read_minimum(minimum)
         certificate = run(load_config(config, cfg_options, work_dir, data_root), checkpoint, lowest)
         for name in lowest or certificate["metrics"]:
-            print(f"{name}: {certificate['metrics'][name]:.2f}")
+            print(f"{name}: {digits(certificate['metrics'][name])}")
         tell(certificate, certificate_path(checkpoint))
 
 

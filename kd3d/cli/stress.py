@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
         Interrupt it at any time: the same command goes on. Writes results.json, stress.json and
         stress.html.
         """
+        from kd3d.console import digits
         from kd3d.engine.subjects import load_subjects
         from kd3d.robustness.severities import chosen_levels
         from kd3d.robustness.stress import NUMBERS, PAGE, Plan
@@ -47,6 +48,6 @@ def register(app: typer.Typer) -> None:
         for one in numbers["corruptions"]:
             for model, found in one["models"].items():
                 kept = "" if found["kept"] is None else f", {100 * found['kept']:.0f} % kept"
-                print(f"{one['title']}, {model}: {numbers['metric']} {found['mean']:.2f}{kept}")
+                print(f"{one['title']}, {model}: {numbers['metric']} {digits(found['mean'])}{kept}")
         print(out / PAGE)
         print(out / NUMBERS)

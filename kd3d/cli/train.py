@@ -48,9 +48,10 @@ def register(app: typer.Typer) -> None:
         """Evaluate a checkpoint on the config's test set."""
         from mmengine.dist import is_main_process
 
+        from kd3d.console import digits
         from kd3d.engine.runner import load_config
         from kd3d.engine.runner import test as run
 
         metrics = run(load_config(config, cfg_options, work_dir, data_root), checkpoint, model)
         for name, value in metrics.items() if is_main_process() else ():
-            print(f"{name}: {value:.2f}")
+            print(f"{name}: {digits(value)}")

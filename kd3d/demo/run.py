@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kd3d.console import say
+from kd3d.console import digits, say
 from kd3d.demo.camera import CAMERA
 from kd3d.demo.lidar import LIDAR
 from kd3d.demo.task import Task
@@ -115,7 +115,7 @@ def _certify(task: Task, config: Any, facts: dict[str, Any], minimum: dict[str, 
     task.check_labels(config)
     metrics = certify(config, Path(config.work_dir) / WEIGHTS, minimum, facts)["metrics"]
     shown = ", ".join(
-        f"{name} = {metrics[name]:.4g} (minimum {low:g})" for name, low in minimum.items()
+        f"{name} = {digits(metrics[name])} (minimum {low:g})" for name, low in minimum.items()
     )
     say(f"    labels as predictions score in full; teacher: {shown}")
 

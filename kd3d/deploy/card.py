@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kd3d.console import digits
 from kd3d.deploy.convert import OPSET
 from kd3d.deploy.graphs import Part
 from kd3d.deploy.parity import NEAR_M, NEAR_SCORE
@@ -141,7 +142,7 @@ def _origin(report: dict[str, Any]) -> str:
         f"- command: `{origin['command']}`",
     ]
     if origin["metrics"]:
-        text = ", ".join(f"{name} {value:.2f}" for name, value in origin["metrics"].items())
+        text = ", ".join(f"{name} {digits(value)}" for name, value in origin["metrics"].items())
         rows.append(f"- scores of the trained model as its run measured them: {text}")
     else:
         rows.append("- scores of the trained model: not measured")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from kd3d.console import say, track
+from kd3d.console import digits, say, track
 from kd3d.data.wrapped import innermost
 from kd3d.deploy.frames import camera_frame, exported_predictor
 from kd3d.deploy.refusals import CAMERAS
@@ -171,4 +171,4 @@ def tell_cost(cost: dict[str, Any], shown: dict[str, float]) -> None:
     """Say what 8 bits cost, a line a metric."""
     for name in shown:
         before, after = (cost["metrics"][key][name] for key in ("float32", "int8"))
-        say(f"int8, {cost['frames']} frames: {name} {before:.2f} -> {after:.2f}")
+        say(f"int8, {cost['frames']} frames: {name} {digits(before)} -> {digits(after)}")
