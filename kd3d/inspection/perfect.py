@@ -19,7 +19,9 @@ from kd3d.evaluation.kitti_rules import DIFFICULTIES
 from kd3d.inspection.raw_data import raw_dataset
 
 LAYER = "labels as predictions"
-SLACK = {"KittiAP": 1.0, "NuScenesAP": 0.01}  # in the metric's own unit
+# In the metric's own unit. nuScenes' AP counts 90 steps of recall, and mmdet3d leaves out an object
+# on the very edge of its class's range where the car is tilted: the last step may be lost.
+SLACK = {"KittiAP": 1.0, "NuScenesAP": 1 / 90 + 1e-6}
 
 
 def check_perfect(config: Config) -> Verdict:
