@@ -1,4 +1,4 @@
-# Data and budget of the camera demo: simulated nuScenes, small pictures, 7 epochs of batch 2.
+# Data and budget of the camera demo: simulated nuScenes, small pictures, 6 epochs of batch 2.
 _base_ = [
     '../../_base_/default_runtime.py', '../../_base_/datasets/nus-surround.py',
     '../../_base_/schedules/demo.py'
@@ -30,7 +30,7 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 seeded_data = True
-epochs = 7
+epochs = 6
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)
 val_dataloader = None

@@ -1,6 +1,6 @@
 # CenterPoint on 0.4 m pillars in the camera student's frame, range and cells. No images are loaded.
 _base_ = './_base_.py'
-epochs = 4
+epochs = 5
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)
 model = dict(
