@@ -7,6 +7,6 @@ model = dict(
     student=dict(
         config='kd3d::_base_/models/bevdet_small_demo.py',
         override=dict(
-            img_backbone=dict(init_cfg=dict(prefix='img_backbone.', **_images)),
+            img_backbone=dict(init_cfg=dict(_delete_=True, prefix='img_backbone.', **_images)),
             img_neck=dict(init_cfg=dict(prefix='img_neck.', **_images)),
             img_depth_net=dict(init_cfg=dict(prefix='img_depth_net.', **_images)))))
