@@ -48,7 +48,7 @@ NAMES = sorted(
     if not str(path.relative_to(FOLDER)).startswith("_") and not path.stem.startswith("_")
 )
 ELSEWHERE = ("_nus.py", "_nus-mini.py", "_waymo.py", "-mono3d.py")  # not clouds like KITTI's
-KITTI = [name for name in NAMES if not name.endswith(ELSEWHERE)]
+KITTI = [n for n in NAMES if not n.endswith(ELSEWHERE) and not n.startswith("demo/camera/")]
 SURROUND = [name for name in NAMES if re.search(r"/.*bev.*_nus(-mini)?\.py$", name)]
 MONO = [name for name in NAMES if name.endswith("-mono3d.py")]
 BASELINES = [name for name in NAMES if re.fullmatch(r"baseline/.+-\d+x_kitti\.py", name)]
