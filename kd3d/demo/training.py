@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ class Training:
     facts: dict[str, Any]
     role: str
     method: str | None = None
-    needs: tuple[Path, ...] = field(default_factory=tuple)
+    needs: tuple[Path, ...] = ()
     tested: bool = True
 
-    def work(self) -> str:
-        """Do what is missing; return the key its result stands for."""
+    def work(self) -> None:
+        """Do what is missing."""
         folder = Path(self.config.work_dir)
         model = resolve_detector(self.config.model.student)
         weights = [file_sha256(path) for path in self.needs]
@@ -46,7 +46,6 @@ class Training:
         steps.run(f"train the {self.role}", key, trained, lambda: train_run(self.config), folder)
         if self.tested:
             steps.run(f"test the {self.role}", key, [folder / "record.json"], self._test)
-        return key
 
     def _test(self) -> None:
         test_run(self.config)

@@ -14,6 +14,7 @@ from torch import Tensor
 from kd3d.core.portable import PEER_PREFIX, TEACHER_PREFIX, state_under, student_state
 from kd3d.errors import UserError, did_you_mean
 from kd3d.fileio import write_bytes, write_text
+from kd3d.models.heatmap_prior import HeatmapPrior
 from kd3d.models.source import detector_config, resolve_detector
 
 STUDENT = "student"
@@ -71,5 +72,8 @@ def _write(target: Path, weights: dict[str, Tensor], detector: dict[str, Any]) -
     if not is_main_process():
         return
     write_bytes(target, buffer.getvalue())
-    stock = Config(dict(model=resolve_detector(detector)))
+    model = resolve_detector(detector)
+    if (model.get("init_cfg") or {}).get("type") == HeatmapPrior.__name__:
+        model.pop("init_cfg")  # unknown to stock mmdet3d, and of no use to trained weights
+    stock = Config(dict(model=model))
     write_text(target.with_name(f"{target.stem}_config.py"), stock.pretty_text)

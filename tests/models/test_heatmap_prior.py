@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
+from kd3d.engine.export import export_state
 from kd3d.engine.runner import load_config
 from kd3d.errors import UserError
 from kd3d.models.heatmap_prior import HeatmapPrior
@@ -25,6 +27,15 @@ def scores(prior):
 def test_new_heat_maps_begin_at_the_prior_which_stock_mmdet3d_leaves_out():
     assert 0.3 < scores(prior=False) < 0.7
     assert 0.05 < scores(prior=True) < 0.2
+
+
+def test_an_exported_config_does_not_name_it(tmp_path):
+    model = load_config("kd3d::_base_/models/centerpoint_pillar04_nusdemo.py").model
+    distiller = dict(type="Distiller", student=dict(model=model))
+    export_state({}, Config(dict(work_dir=str(tmp_path), model=distiller)))
+    exported = Config.fromfile(tmp_path / "student_config.py").model
+    assert model.pop("init_cfg") == dict(type="HeatmapPrior")
+    assert exported == model
 
 
 def test_detectors_without_such_a_head_are_refused():

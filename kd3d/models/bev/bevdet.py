@@ -67,7 +67,7 @@ class BEVDet(MVXTwoStageDetector):
     def extract_feat(
         self, batch_inputs_dict: dict, batch_input_metas: list[dict]
     ) -> tuple[tuple[Tensor], list[Tensor] | None]:
-        """Return the depth logits (B N, D, H, W) and the maps that the head reads."""
+        """Return the depth logits (B N, D, H, W) and the maps that a head, if any, reads."""
         logits, bev = self.camera_map(batch_inputs_dict["imgs"], batch_input_metas)
         return (logits,), self.encode(bev)
 
