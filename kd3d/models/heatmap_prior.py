@@ -2,8 +2,8 @@
 
 ``SeparateHead.init_weights`` would set the last bias of a heat map to ``init_bias`` (-2.19: a score
 of 0.1), but CenterHead keeps its heads in a plain ``torch.nn.ModuleList``, which mmengine's
-``init_weights`` does not enter. Every cell begins at a score of 0.5, a loss of 150 rather than 4,
-and a short training spends its first hundred steps on that alone. In a config::
+``init_weights`` does not enter. Every cell begins at a score of 0.5, with a loss of 150 rather than
+4, and the first hundred steps of a training go into that alone. In a config::
 
     model = dict(init_cfg=dict(type='HeatmapPrior'))
 
