@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -103,11 +105,14 @@ def build_detector(config: dict[str, Any], where: str = "model") -> Any:
 def init_weights(model: Any, where: str = "model") -> None:
     """Initialise a detector as stock mmdet3d does, pretrained parts by their ``init_cfg``.
 
+    What mmengine prints of the files it loads goes to standard error.
+
     Raises:
         UserError: Pretrained weights that cannot be fetched.
     """
     try:
-        model.init_weights()
+        with contextlib.redirect_stdout(sys.stderr):
+            model.init_weights()
     except URLError as error:
         configs = (getattr(module, "init_cfg", None) for module in model.modules())
         wanted = [c["checkpoint"] for c in configs if isinstance(c, dict) and "checkpoint" in c]

@@ -36,14 +36,18 @@ def test_it_learns_the_detectors_depth_and_nothing_else():
         assert parameter.grad is not None
 
 
-def test_a_detector_begins_with_its_weights(tmp_path):
+def test_a_detector_begins_with_its_weights(tmp_path, capsys):
     alone, file = build(images_alone()), tmp_path / "student.pth"
     torch.save({"state_dict": alone.state_dict()}, file)
     model = tiny_bev.bevdet()
     for part in PARTS:
         model[part]["init_cfg"] = dict(type="Pretrained", checkpoint=str(file), prefix=f"{part}.")
     distiller = Distiller(student=model)
+    capsys.readouterr()
     distiller.init_weights()
+    told = capsys.readouterr()
+    assert "Loads checkpoint" in told.err
+    assert "Loads checkpoint" not in told.out
     weights = distiller.student.state_dict()
     for name, value in alone.state_dict().items():
         assert torch.equal(weights[name], value)
