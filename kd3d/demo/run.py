@@ -10,7 +10,7 @@ from kd3d.console import digits, say
 from kd3d.demo.camera import CAMERA
 from kd3d.demo.lidar import LIDAR
 from kd3d.demo.task import Task
-from kd3d.demo.training import Training, work_off
+from kd3d.demo.training import WEIGHTS, Training, work_off
 from kd3d.engine.certify import certify
 from kd3d.engine.experiment import run_config
 from kd3d.engine.steps import Steps, fingerprint
@@ -19,7 +19,6 @@ from kd3d.report.record import RunRecord
 from kd3d.teachers.certificate import certificate_path, check_certificate
 
 TASKS = {task.name: task for task in (LIDAR, CAMERA)}
-WEIGHTS = "student.pth"
 
 
 def run_demo(
@@ -91,8 +90,7 @@ def run_students(
     distilled.model.teachers.teacher.checkpoint = str(teacher)
     for config in (baseline, distilled):
         for path in images:
-            for part in config.model.student.override.values():
-                part.init_cfg.checkpoint = str(path)
+            config.model.inherit.teacher.checkpoint = str(path)
     work_off(
         [
             Training(baseline, facts, "baseline", needs=images),

@@ -14,6 +14,8 @@ from kd3d.models.source import resolve_detector
 from kd3d.teachers.certificate import file_sha256
 from kd3d.workers import run_jobs
 
+WEIGHTS = "student.pth"
+
 
 @dataclass(frozen=True)
 class Training:
@@ -39,11 +41,11 @@ class Training:
         """Do what is missing."""
         folder = Path(self.config.work_dir)
         model = resolve_detector(self.config.model.student)
-        weights = [file_sha256(path) for path in self.needs]
-        key = fingerprint(self.facts, self.config.to_dict(), model, weights)
+        needed = [file_sha256(path) for path in self.needs]
+        key = fingerprint(self.facts, self.config.to_dict(), model, needed)
         steps = Steps(folder)
-        trained = [folder / "student.pth"]
-        steps.run(f"train the {self.role}", key, trained, lambda: train_run(self.config), folder)
+        weights = [folder / WEIGHTS]
+        steps.run(f"train the {self.role}", key, weights, lambda: train_run(self.config), folder)
         if self.tested:
             steps.run(f"test the {self.role}", key, [folder / "record.json"], self._test)
 

@@ -55,7 +55,7 @@ def simulate_nuscenes(
     Args:
         out: The folder to make; new, empty, or one this function made.
         scenes: 2 to 10, of v1.0-trainval 2 to 600. Objects and streets differ between scenes, not
-            within one: many short scenes teach more than few long ones.
+            within one.
         samples: Key frames a scene, half a second apart, 2 to 40.
         seed: 0 or more.
         sweeps: LiDAR turns kept before each key frame, 0 to 9 (all of 20 a second).
@@ -72,7 +72,10 @@ def simulate_nuscenes(
     """
     workers = processors() if workers is None else workers
     names = scene_names(check_version(version))
-    _check(len(names), version, scenes, samples, seed, sweeps, image_size, workers)
+    if not 2 <= scenes <= len(names):
+        fix = f"give 2 to {len(names)}: {version} has that many, and a split needs one"
+        raise UserError(f"{scenes} scenes", "--scenes", fix)
+    _check(samples, seed, sweeps, image_size, workers)
     root = Path(out)
     manifest = {
         "simulated": True,
@@ -132,19 +135,7 @@ def _clear_leftovers(root: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check(
-    limit: int,
-    version: str,
-    scenes: int,
-    samples: int,
-    seed: int,
-    sweeps: int,
-    size: tuple[int, int],
-    workers: int,
-) -> None:
-    if not 2 <= scenes <= limit:
-        fix = f"give 2 to {limit}: {version} has that many, and a split needs one"
-        raise UserError(f"{scenes} scenes", "--scenes", fix)
+def _check(samples: int, seed: int, sweeps: int, size: tuple[int, int], workers: int) -> None:
     if not 2 <= samples <= 40:
         raise UserError(f"{samples} samples", "--samples", "give 2 to 40")
     if seed < 0:

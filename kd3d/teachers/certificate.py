@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from kd3d.console import digits
 from kd3d.errors import UserError, did_you_mean
 from kd3d.fileio import read_json, write_json
 from kd3d.models.zoo import checkpoint_file
@@ -53,7 +54,7 @@ def below_minimum(
         elif not math.isfinite(value) or value < lowest:
             problems.append(
                 UserError(
-                    f"the teacher scores {name} = {value:.4g}, below the stated minimum "
+                    f"the teacher scores {name} = {digits(value)}, below the stated minimum "
                     f"{lowest:g}: its mistakes would be taught",
                     where,
                     "train it longer, or lower the minimum on purpose",

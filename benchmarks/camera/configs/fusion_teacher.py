@@ -4,13 +4,17 @@ _base_ = './distilled.py'
 epochs = 4
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)
-_images = dict(type='Pretrained', checkpoint='work_dirs/camera/images/student.pth')
 model = dict(
-    student=dict(
-        config='kd3d::_base_/models/bevfusion_small_demo.py',
-        override=dict(
-            img_backbone=dict(init_cfg=dict(_delete_=True, prefix='img_backbone.', **_images)),
-            img_neck=dict(init_cfg=dict(prefix='img_neck.', **_images)),
-            img_depth_net=dict(init_cfg=dict(prefix='img_depth_net.', **_images)))),
-    inherit=dict(type='handover', parts=['voxel_encoder', 'bbox_head']),
+    student=dict(config='kd3d::_base_/models/bevfusion_small_demo.py'),
+    inherit=[
+        dict(
+            type='prefix',
+            prefix='img_',
+            teacher_prefix='img_',
+            teacher=dict(
+                config='benchmarks/camera/configs/images.py',
+                checkpoint='work_dirs/camera/images/student.pth',
+                allow_uncertified=True)),  # it finds no boxes that could be measured
+        dict(type='handover', parts=['voxel_encoder', 'bbox_head'])
+    ],
     method=None)

@@ -15,11 +15,11 @@ from kd3d.models.bev.bevdet import BEVDet
 class DepthPretraining(BEVDet):
     """Image backbone, neck and depth net of a `BEVDet`, trained on the depth of LiDAR points alone.
 
-    It needs no labels, and a step costs about half of a detector's. The detector then begins with
-    its weights: ``img_backbone=dict(init_cfg=dict(type='Pretrained', prefix='img_backbone.',
-    checkpoint='.../student.pth'))``, likewise ``img_neck`` and ``img_depth_net``. Take the
-    detector's config and set ``pts_backbone``, ``pts_neck``, ``pts_bbox_head`` and ``init_cfg`` to
-    None.
+    It needs no labels. The detector then begins with its weights, by ``model.inherit`` (see
+    `kd3d.models.inherit.kinds.Prefix`, and ``configs/demo/camera``) or by mmengine's
+    ``init_cfg=dict(type='Pretrained', prefix='img_backbone.', checkpoint=...)``, likewise
+    ``img_neck`` and ``img_depth_net``. Take the detector's config and set ``pts_backbone``,
+    ``pts_neck``, ``pts_bbox_head`` and ``init_cfg`` to None.
 
     Source of the idea: D. Park et al., "Is Pseudo-LiDAR needed for Monocular 3D Object detection?",
     ICCV 2021 (depth as the pre-training of a detector).
