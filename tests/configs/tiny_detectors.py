@@ -23,11 +23,12 @@ GRAPHS = dict(queries=40, neighbours=8)
 # finest voxel edge of a config in metres -> how much larger its voxels become
 GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 4 / 3, 0.4: 1}
 
-SURROUND = ("BEVDet", "BEVFusionDetector", "LabelDetector")
+SURROUND = ("BEVDet", "BEVFusionDetector", "DepthPretraining", "LabelDetector")
 SMALL = {  # stand for a detector of surround cameras and for its teachers
     "BEVDet": "bevdet_small_demo",
     "BEVFusionDetector": "bevfusion_small_demo",
     "CenterPoint": "centerpoint_pillar04_nusdemo",
+    "DepthPretraining": "depth_small_demo",
     "LabelDetector": "labels_centerpoint_pillar04_nusdemo",
 }
 SMALL_IMAGES = {
@@ -52,9 +53,11 @@ def methods_of(model):
 
 
 def teachers_of(model):
-    """Return the teachers of a distiller's config, an ensemble's members one by one."""
+    """Return the teachers of a distiller's config: an ensemble's members, whom it inherits from."""
     teachers = (model.get("teachers") or {}).values()
-    return [one for t in teachers for one in t.get("members", {"": t}).values()]
+    inherited = (model.get("inherit") or {}).get("teacher")
+    members = [one for t in teachers for one in t.get("members", {"": t}).values()]
+    return members + [inherited] * isinstance(inherited, dict)
 
 
 def make_tiny(model, weights):

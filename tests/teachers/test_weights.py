@@ -61,7 +61,7 @@ def test_certificate_binds_the_score_to_the_file(weights):
     assert Frozen(str(weights), model=toy.centerpoint(), allow_uncertified=True).model
     write_certificate(weights, {"Car_3D": 55.0}, data="simulated")
     assert check_certificate(weights, {"Car_3D": 50}, required=True)["data"] == "simulated"
-    with pytest.raises(UserError, match=r"Car_3D = 55, below the stated minimum 60"):
+    with pytest.raises(UserError, match=r"Car_3D = 55\.00, below the stated minimum 60"):
         Frozen(str(weights), model=toy.centerpoint(), minimum={"Car_3D": 60})
     with pytest.raises(UserError, match="does not state"):
         check_certificate(weights, {"Other": 1}, required=True)
