@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kd3d.sweep.collected import PLUS_MINUS, collect
 
-TEACHERS = ["lidar_teacher"]
+TEACHERS = ["lidar_teacher", "shared_lidar"]
 ABOUT = f"""# Results on simulated nuScenes
 
 All data are simulated. Scores of nuscenes-devkit: NDS and mAP in percent, the five errors as they

@@ -21,7 +21,7 @@ from kd3d.simulation.nuscenes import simulate_nuscenes
 
 CONFIGS = Path(__file__).parent / "configs"
 SAMPLES, SWEEPS, VERSION = 5, 2, "v1.0-trainval"
-IMAGES, TEACHERS = "images", ["lidar_teacher", "fusion_teacher"]
+IMAGES, TEACHERS = "images", ["lidar_teacher", "shared_lidar", "fusion_teacher"]
 DATA = {"data": {"scenes": 160, "seed": 33}, "tune": {"scenes": 64, "seed": 34}}
 
 

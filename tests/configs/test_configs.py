@@ -48,7 +48,8 @@ NAMES = sorted(
     if not str(path.relative_to(FOLDER)).startswith("_") and not path.stem.startswith("_")
 )
 ELSEWHERE = ("_nus.py", "_nus-mini.py", "_waymo.py", "-mono3d.py")  # not clouds like KITTI's
-KITTI = [n for n in NAMES if not n.endswith(ELSEWHERE) and not n.startswith("demo/camera/")]
+CAMERA_DEMO = [name for name in NAMES if name.startswith("demo/camera/")]  # test_camera_demo.py
+KITTI = [n for n in NAMES if not n.endswith(ELSEWHERE) and n not in CAMERA_DEMO]
 SURROUND = [name for name in NAMES if re.search(r"/.*bev.*_nus(-mini)?\.py$", name)]
 MONO = [name for name in NAMES if name.endswith("-mono3d.py")]
 BASELINES = [name for name in NAMES if re.fullmatch(r"baseline/.+-\d+x_kitti\.py", name)]
@@ -65,7 +66,7 @@ ONE_EACH = [
 AT_FULL_SIZE = [
     name
     for name in NAMES
-    if not (name in [*SURROUND, *MONO] or "-mini" in name)
+    if not (name in [*SURROUND, *MONO, *CAMERA_DEMO] or "-mini" in name)
     and (name.startswith(("teachers/", "response/")) or name not in KITTI)
 ]
 

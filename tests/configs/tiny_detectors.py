@@ -55,9 +55,10 @@ def methods_of(model):
 def teachers_of(model):
     """Return the teachers of a distiller's config: an ensemble's members, whom it inherits from."""
     teachers = (model.get("teachers") or {}).values()
-    inherited = (model.get("inherit") or {}).get("teacher")
+    inherit = model.get("inherit") or []
+    sources = [one.get("teacher") for one in (inherit if isinstance(inherit, list) else [inherit])]
     members = [one for t in teachers for one in t.get("members", {"": t}).values()]
-    return members + [inherited] * isinstance(inherited, dict)
+    return members + [one for one in sources if isinstance(one, dict)]
 
 
 def make_tiny(model, weights):

@@ -3,9 +3,11 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from kd3d.errors import UserError
 from kd3d.models.bev.frustum import DepthBins, pixel_frustum
 from kd3d.models.bev.grid import BEVGrid
 from kd3d.models.bev.pooling import bev_pool
@@ -126,6 +128,27 @@ def test_the_second_published_lift_splat_is_reproduced():
     assert torch.equal(cell[data["ranks_depth"].long()], data["ranks_bev"].long())
     depth, feat = data["depth"].flatten(0, 1), data["feat"].flatten(0, 1)
     close(lift(depth, feat, cameras, IMAGE), data["bev"])
+
+
+def test_mean_of_a_cell_is_that_of_its_points_under_their_depth():
+    data = load("bevdet_lss_v2_base")
+    depth, feat = data["depth"].flatten(0, 1), data["feat"].flatten(0, 1)
+    lift = LiftSplat(X, Y, [-10.0, 10.0, 10.0], BINS, mean=0.3)
+    cell = lift.cells(cameras_of(data), feat, IMAGE)
+    maps = lift(depth, feat, cameras_of(data), IMAGE)
+    columns, rows, layers = lift.grid.count
+    known = torch.zeros(len(maps), layers, rows, columns, feat.shape[1])
+    total = torch.full((*known.shape[:-1], 1), 0.3)
+    for n, d, v, u in itertools.product(*map(range, depth.shape)):
+        at = int(cell.flatten(0, 1)[n, d, v, u])
+        if at >= 0:
+            place = np.unravel_index(at, known.shape[:-1])
+            known[place] += depth[n, d, v, u] * feat[n, :, v, u]
+            total[place] += depth[n, d, v, u]
+    assert (total > 1).any()
+    close(maps, (known / total).permute(0, 1, 4, 2, 3).reshape(maps.shape))
+    with pytest.raises(UserError, match="a number above 0"):
+        LiftSplat(X, Y, Z, BINS, mean=0.0)
 
 
 @pytest.mark.parametrize("official", [True, False])

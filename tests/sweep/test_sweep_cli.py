@@ -26,11 +26,16 @@ def kd3d(file, *more):
     return subprocess.run(**command(file, *more), capture_output=True)
 
 
+def heed_interrupts():
+    """Undo what a background job hands down: that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(file, *more):
-    """Start the command; it is gone when the test is."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(**command(file, *more), stderr=pipe, stdout=pipe) as process:
+    """Start the command, as from a terminal; it is gone when the test is."""
+    options = {**command(file, *more), "stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(**options, preexec_fn=heed_interrupts) as process:
         try:
             yield process
         finally:

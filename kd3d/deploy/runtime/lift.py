@@ -51,6 +51,8 @@ class Lift:
         starts: Where the rows of one cell start in both.
         cells: Those cells.
         shape: (Z, Y, X) of the volume.
+        mean: None: cells get sums; else the mean under the depth's probability, whose sum in the
+            cell grows by this number first.
     """
 
     depth: np.ndarray
@@ -58,6 +60,7 @@ class Lift:
     starts: np.ndarray
     cells: np.ndarray
     shape: tuple[int, int, int]
+    mean: float | None
 
     @classmethod
     def of(cls, rig: Rig, spec: dict[str, Any]) -> Lift:
@@ -67,10 +70,11 @@ class Lift:
         order = np.argsort(place, kind="stable")
         order = order[np.searchsorted(place[order], 0) :]  # -1: outside
         cells, starts = np.unique(place[order], return_index=True)
-        return cls(order, order // spec["depth_bins"], starts, cells, (layers, rows, columns))
+        shape = (layers, rows, columns)
+        return cls(order, order // spec["depth_bins"], starts, cells, shape, spec["mean"])
 
     def pool(self, depth: np.ndarray, context: np.ndarray) -> np.ndarray:
-        """Return the map (1, Z C, Y, X), the sum over each cell of depth x context.
+        """Return the map (1, Z C, Y, X), the sum (or mean) over each cell of depth x context.
 
         Args:
             depth: (N, D, H, W) probabilities, the image graph's first output.
@@ -81,7 +85,10 @@ class Lift:
         volume = np.zeros((int(np.prod(self.shape)), context.shape[1]), dtype=np.float32)
         if len(self.cells):
             rows = features[self.pixel] * weights[:, None]
-            volume[self.cells] = np.add.reduceat(rows, self.starts, axis=0)
+            sums = np.add.reduceat(rows, self.starts, axis=0)
+            if self.mean is not None:
+                sums /= np.add.reduceat(weights, self.starts)[:, None] + self.mean
+            volume[self.cells] = sums
         volume = volume.reshape(*self.shape, -1).transpose(0, 3, 1, 2)
         return np.ascontiguousarray(volume).reshape(1, -1, *self.shape[1:])
 
