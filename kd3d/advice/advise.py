@@ -15,6 +15,7 @@ from kd3d.advice.facts import Facts, Side
 from kd3d.advice.fit import Fit, fits
 from kd3d.advice.rank import Ranked, rank
 from kd3d.advice.record import record_of
+from kd3d.advice.shared import beginning, shared_parts
 from kd3d.console import say
 from kd3d.data.labelled import PartlyLabelled
 from kd3d.data.wrapped import layers
@@ -86,14 +87,17 @@ class Advice:
 def look_at(student: Config, teacher: Config) -> Advice:
     """Return facts, ranking and refusals of a pair; nothing is trained or written."""
     register_all()
-    ours, theirs = (
-        Side.of(build_detector(detectors(config)["student"], where))
+    one, other = (
+        build_detector(detectors(config)["student"], where)
         for config, where in ((student, "student"), (teacher, "teacher"))
     )
+    ours, theirs = Side.of(one), Side.of(other)
     facts = Facts.of(ours, theirs, labels_of(student))
     found = fits(cards().values(), ours.offer, theirs.offer)
     ranked = rank(found, facts, lambda name: record_of(name, ours.sensors))
-    return Advice(ours, theirs, facts, ranked, [one for one in found if one.reason is not None])
+    unfit = [fit for fit in found if fit.reason is not None]
+    parts = shared_parts(one, other, ours, theirs)
+    return Advice(ours, theirs, facts, ranked, unfit, notes=[beginning(parts)] if parts else [])
 
 
 def labels_of(config: Config) -> str:

@@ -120,13 +120,13 @@ def _print(found: Any) -> None:
         unfit.add_row(name, f"it ranks higher, but: {reason}")
     if unfit.row_count:
         out.print(unfit)
-    if found.chosen is None:
-        return
-    print("\n".join(doctor.lines(found.verdicts)))
-    print(_costs(found))
+    if found.chosen is not None:
+        print("\n".join(doctor.lines(found.verdicts)))
+        print(_costs(found))
     for note in found.notes:
         print(f"note: {note}")
-    print(f"config: {found.path}\nstart:  kd3d train {found.path}")
+    if found.chosen is not None:
+        print(f"config: {found.path}\nstart:  kd3d train {found.path}")
 
 
 def _pair(found: Any) -> Any:

@@ -90,7 +90,7 @@ def run_students(
     distilled.model.teachers.teacher.checkpoint = str(teacher)
     for config in (baseline, distilled):
         for path in images:
-            config.model.inherit.teacher.checkpoint = str(path)
+            config.model.inherit[0].teacher.checkpoint = str(path)
     work_off(
         [
             Training(baseline, facts, "baseline", needs=images),

@@ -12,6 +12,7 @@ from kd3d.advice.advise import lacking_evaluator
 from kd3d.advice.config import adapted, checkpoint_of
 from kd3d.advice.facts import Facts, Side
 from kd3d.advice.fit import fit_of, fits
+from kd3d.advice.shared import beginning, shared_parts
 from kd3d.cli.main import build_app
 from kd3d.engine.contract import not_allowed
 from kd3d.engine.runner import load_config
@@ -55,6 +56,22 @@ def test_facts_and_reasons_in_metres():
     assert variant.reason is None
     camera = Side.of(build_detector(tiny_bev.bevdet()))
     assert Facts.of(camera, student).route == "lidar to camera"
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "parts"),
+    [
+        ("bevdet_shared_demo", "centerpoint_pillar08_nusdemo", ["backbone", "neck", "bbox_head"]),
+        ("bevdet_small_demo", "centerpoint_pillar04_nusdemo", ["bbox_head"]),  # an encoder of 0.8 m
+        ("bevdet_small_demo", "centerpoint_pillar04_demo", []),
+    ],
+)
+def test_parts_that_the_student_can_begin_with_are_named(student, teacher, parts):
+    names = (f"kd3d::_base_/models/{name}.py" for name in (student, teacher))
+    models = [build_detector(dict(config=name)) for name in names]
+    found = shared_parts(*models, *map(Side.of, models))
+    assert list(found) == parts
+    assert f"parts={parts})" in beginning(found)
 
 
 def test_what_stops_a_stock_config_is_replaced():

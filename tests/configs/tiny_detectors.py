@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import torch
 
@@ -21,7 +22,7 @@ FEW_POINTS = dict(
 )
 GRAPHS = dict(queries=40, neighbours=8)
 # finest voxel edge of a config in metres -> how much larger its voxels become
-GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 4 / 3, 0.4: 1}
+GROWTH = {0.05: 4, 0.075: 8 / 3, 0.1: 2, 0.16: 2, 0.2: 2, 0.25: 1.6, 0.32: 4 / 3, 0.4: 1, 0.8: 1}
 
 SURROUND = ("BEVDet", "BEVFusionDetector", "DepthPretraining", "LabelDetector")
 SMALL = {  # stand for a detector of surround cameras and for its teachers
@@ -64,7 +65,8 @@ def teachers_of(model):
 def make_tiny(model, weights):
     """Shrink all detectors of a distiller's config in place; frozen teachers get random weights.
 
-    Voxels grow by one factor, so that models of different voxels keep their ratio.
+    Voxels grow by one factor, so that models of different voxels keep their ratio. Surround
+    detectors of demos are small as they are.
 
     Args:
         model: The distiller's config.
@@ -77,7 +79,8 @@ def make_tiny(model, weights):
     for part, detector in zip(parts, whole):
         if surround:
             config = f"kd3d::_base_/models/{SMALL[detector['type']]}.py"
-            detector = resolve_detector(dict(config=config))
+            if not re.search(r"demo[/.]", str(part.get("config"))):
+                detector = resolve_detector(dict(config=config))
         elif _edge(detector):
             voxel_m = _edge(detector) * GROWTH[min(edges)]
             detector = shrink_model(on_range(detector, LIMITS), voxel_m=voxel_m, **FEW)

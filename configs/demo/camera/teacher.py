@@ -1,10 +1,10 @@
-# CenterPoint on 0.4 m pillars in the camera student's frame, range and cells. No images are loaded.
+# CenterPoint on 0.8 m pillars, with the camera students' map encoder and head. No images are loaded.
 _base_ = './_base_.py'
-epochs = 5
+epochs = 8
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)
 model = dict(
-    type='Distiller', student=dict(config='kd3d::_base_/models/centerpoint_pillar04_nusdemo.py'))
+    type='Distiller', student=dict(config='kd3d::_base_/models/centerpoint_pillar08_nusdemo.py'))
 _points = ('LoadSurroundImages', 'DepthMaps', 'KeepRawPoints', 'PackBranches')
 train_pipeline = [
     *[step for step in _base_.train_pipeline if step['type'] not in _points],

@@ -207,13 +207,9 @@ class HandOver(Inheritance):
 
     def find(self, student: nn.Module, teacher: nn.Module) -> State:
         """Pick equal names; ``pts_`` is left out of both."""
-        mine = student.state_dict()
         if self.parts is not None:
-            starts = tuple(f"{part}." for part in self.parts)
-            mine = {key: value for key, value in mine.items() if _plain(key).startswith(starts)}
             self.notes = {"parts": list(self.parts)}
-        theirs = {_plain(key): value for key, value in teacher.state_dict().items()}
-        return _equal(mine, theirs, _plain)
+        return handed_over(student, teacher, self.parts)
 
 
 @INHERITANCES.register_module(name="prefix")
@@ -258,6 +254,25 @@ class Prefix(Inheritance):
         self.notes = {"prefix": self.prefix, "teacher_prefix": self.teacher_prefix}
         size = len(self.prefix)
         return _equal(mine, teacher.state_dict(), lambda key: self.teacher_prefix + key[size:])
+
+
+def handed_over(student: nn.Module, teacher: nn.Module, parts: Iterable[str] | None) -> State:
+    """Return the teacher's tensors under the student's keys.
+
+    Args:
+        student: Who takes them.
+        teacher: Whose they are.
+        parts: Of the student, without ``pts_``; None: all.
+
+    Raises:
+        UserError: A tensor that the teacher lacks or has in another shape.
+    """
+    mine = student.state_dict()
+    if parts is not None:
+        starts = tuple(f"{part}." for part in parts)
+        mine = {key: value for key, value in mine.items() if _plain(key).startswith(starts)}
+    theirs = {_plain(key): value for key, value in teacher.state_dict().items()}
+    return _equal(mine, theirs, _plain)
 
 
 def _equal(mine: State, theirs: State, named: Callable[[str], str]) -> State:
