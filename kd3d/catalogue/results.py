@@ -10,6 +10,7 @@ from kd3d.fileio import read_json
 
 BENCHMARKS = Path(kd3d.__file__).parents[1] / "benchmarks"  # part of the repository alone
 SEPARATOR = "+"  # between the methods of one run
+INHERIT = "inherit"  # no method, but a gain may be its doing
 
 
 def published(method: str, folder: Path = BENCHMARKS) -> list[dict[str, Any]]:
@@ -28,8 +29,9 @@ def measured(method: str, folder: Path = BENCHMARKS) -> list[dict[str, Any]]:
 
     Returns:
         An entry an arm that used the method, alone or with others: ``benchmark``, ``arm``,
-        ``methods``, ``over``, ``equal`` (what both budgets have in common), ``seeds``,
-        ``simulated``, ``metric`` and its ``gain`` with ``n``, ``mean``, ``se``, ``ci95``.
+        ``methods`` (`INHERIT` with them where it also began with other weights), ``over``,
+        ``equal`` (what both budgets have in common), ``seeds``, ``simulated``, ``metric`` and its
+        ``gain`` with ``n``, ``mean``, ``se``, ``ci95``.
     """
     found = []
     for path in sorted(folder.glob("*/records/*.json")):
@@ -38,6 +40,8 @@ def measured(method: str, folder: Path = BENCHMARKS) -> list[dict[str, Any]]:
         for row in numbers.get("gains", []):
             run = runs.get(row["arm"], {})
             methods = str(run.get("method") or "").split(SEPARATOR)
+            if _first_weights(run) != _first_weights(runs.get(row["over"], {})):
+                methods.append(INHERIT)
             gain = row["scores"].get(numbers["metric"])
             if method in methods and gain is not None:
                 found.append(
@@ -53,3 +57,9 @@ def measured(method: str, folder: Path = BENCHMARKS) -> list[dict[str, Any]]:
                     }
                 )
     return found
+
+
+def _first_weights(run: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return from where the detector of a run's record began."""
+    notes = {k: v for k, v in (run.get("extra") or {}).items() if k.startswith("inherited")}
+    return [(v["type"], v["from"], v.get("parts")) for _, v in sorted(notes.items())]

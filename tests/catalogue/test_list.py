@@ -6,6 +6,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from kd3d.advice.record import record_of
 from kd3d.catalogue import defaults, results
 from kd3d.catalogue.methods import chosen, method_rows
 from kd3d.cli.main import build_app
@@ -120,6 +121,9 @@ def test_results_are_those_of_the_files(tmp_path):
         one["gain"] == row["scores"]["car_3d_moderate"] and one["over"] == "baseline"
         for one in results.measured("nst")
     )
+    begun = [one for one in results.measured("bevdistill") if one["benchmark"] == "camera/inherit"]
+    assert [one["methods"] for one in begun] == [["bevdistill", results.INHERIT]]
+    assert "inherit" not in record_of("bevdistill", "camera").where  # not its own gain
     assert results.measured("nst", tmp_path) == results.published("nst", tmp_path) == []
 
 
