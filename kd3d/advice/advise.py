@@ -15,7 +15,7 @@ from kd3d.advice.facts import Facts, Side
 from kd3d.advice.fit import Fit, fits
 from kd3d.advice.rank import Ranked, rank
 from kd3d.advice.record import record_of
-from kd3d.advice.shared import beginning, shared_parts
+from kd3d.advice.shared import inherit_hint, shared_parts
 from kd3d.console import say
 from kd3d.data.labelled import PartlyLabelled
 from kd3d.data.wrapped import layers
@@ -97,7 +97,7 @@ def look_at(student: Config, teacher: Config) -> Advice:
     ranked = rank(found, facts, lambda name: record_of(name, ours.sensors))
     unfit = [fit for fit in found if fit.reason is not None]
     parts = shared_parts(one, other, ours, theirs)
-    return Advice(ours, theirs, facts, ranked, unfit, notes=[beginning(parts)] if parts else [])
+    return Advice(ours, theirs, facts, ranked, unfit, notes=[inherit_hint(parts)] if parts else [])
 
 
 def labels_of(config: Config) -> str:

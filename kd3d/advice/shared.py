@@ -48,7 +48,7 @@ def _equal_cells(one: FeatureSpec | None, other: FeatureSpec | None) -> bool:
     return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(one.cell_m, other.cell_m))
 
 
-def beginning(parts: tuple[str, ...]) -> str:
+def inherit_hint(parts: tuple[str, ...]) -> str:
     """Return what a user is told of shared parts."""
     return (
         f"the student can begin with the teacher's {', '.join(parts)} (equal shapes and cells): "

@@ -22,9 +22,9 @@ _CAMERA_STEPS = """\
 1. `runtime/images.py`: each image is scaled to the width of `size`, its lower part kept, channels
    ordered, values normalised, the edge padded.
 2. Graph `image`: backbone, neck, depth network; a camera is one row of the batch.
-3. `runtime/lift.py`: depth times features is summed into the cells of a map (`lift.mean` in
-   `model.json`: and divided by the depth's sum plus this number); which pixel and depth belong to
-   which cell depends on the calibration alone and is computed once.
+3. `runtime/lift.py`: depth times features is summed into the cells of a map (and, with
+   `lift.mean_smoothing` in `model.json`, divided by the depth's sum plus this number); which pixel
+   and depth belong to which cell depends on the calibration alone and is computed once.
 4. Graph `bev`: backbone, neck and head on the map.
 5. `runtime/boxes.py`: decoding and suppression of overlaps."""
 _FLOAT = {PILLARS: ", the pillar network in float32", CAMERAS: ""}

@@ -110,7 +110,7 @@ def _lift(model: Any, image: Part, size: tuple[int, int]) -> dict[str, Any]:
         "step": list(view.grid.step),
         "cells": list(view.grid.count),
         "towards_zero": bool(view.official_parity),
-        "mean": view.mean,
+        "mean_smoothing": view.mean_smoothing,
     }
 
 

@@ -12,7 +12,7 @@ from kd3d.advice.advise import lacking_evaluator
 from kd3d.advice.config import adapted, checkpoint_of
 from kd3d.advice.facts import Facts, Side
 from kd3d.advice.fit import fit_of, fits
-from kd3d.advice.shared import beginning, shared_parts
+from kd3d.advice.shared import inherit_hint, shared_parts
 from kd3d.cli.main import build_app
 from kd3d.engine.contract import not_allowed
 from kd3d.engine.runner import load_config
@@ -71,7 +71,7 @@ def test_parts_that_the_student_can_begin_with_are_named(student, teacher, parts
     models = [build_detector(dict(config=name)) for name in names]
     found = shared_parts(*models, *map(Side.of, models))
     assert list(found) == parts
-    assert f"parts={parts})" in beginning(found)
+    assert f"parts={parts})" in inherit_hint(found)
 
 
 def test_what_stops_a_stock_config_is_replaced():

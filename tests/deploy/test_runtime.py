@@ -141,7 +141,7 @@ def test_lift_is_the_view_transforms(parity, mean):
     from kd3d.models.bev.frustum import pixel_frustum
 
     view, cameras, rig = camera_case(parity)
-    view.mean = mean
+    view.mean_smoothing = mean
     generator = torch.Generator().manual_seed(0)
     depth = torch.rand((3, 40, 8, 16), generator=generator).softmax(1)
     context = torch.randn((3, 5, 8, 16), generator=generator)
@@ -150,7 +150,7 @@ def test_lift_is_the_view_transforms(parity, mean):
         u=frustum[0, 0, :, 0].tolist(), v=frustum[0, :, 0, 1].tolist(),
         depths=frustum[:, 0, 0, 2].tolist(), depth_bins=40, low=list(view.grid.low),
         step=list(view.grid.step), cells=list(view.grid.count), towards_zero=parity,
-        mean=mean,
+        mean_smoothing=mean,
     )  # fmt: skip
     known = view(depth, context, cameras, (64, 128)).numpy()
     found = Lift.of(rig, spec).pool(depth.numpy(), context.numpy())
@@ -163,7 +163,7 @@ def test_lift_is_the_view_transforms(parity, mean):
 def test_a_rig_that_sees_nothing_of_the_map_gives_an_empty_one():
     _, _, rig = camera_case(False)
     spec = dict(u=[3.0], v=[3.0], depths=[500.0], depth_bins=1, low=[0, 0, 0], step=[1, 1, 1],
-                cells=[4, 3, 1], towards_zero=False, mean=None)  # fmt: skip
+                cells=[4, 3, 1], towards_zero=False, mean_smoothing=None)  # fmt: skip
     made = Lift.of(rig, spec).pool(np.ones((3, 1, 1, 1)), np.ones((3, 2, 1, 1)))
     assert made.shape == (1, 2, 3, 4)
     assert not made.any()

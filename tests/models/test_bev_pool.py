@@ -133,7 +133,7 @@ def test_the_second_published_lift_splat_is_reproduced():
 def test_mean_of_a_cell_is_that_of_its_points_under_their_depth():
     data = load("bevdet_lss_v2_base")
     depth, feat = data["depth"].flatten(0, 1), data["feat"].flatten(0, 1)
-    lift = LiftSplat(X, Y, [-10.0, 10.0, 10.0], BINS, mean=0.3)
+    lift = LiftSplat(X, Y, [-10.0, 10.0, 10.0], BINS, mean_smoothing=0.3)
     cell = lift.cells(cameras_of(data), feat, IMAGE)
     maps = lift(depth, feat, cameras_of(data), IMAGE)
     columns, rows, layers = lift.grid.count
@@ -148,7 +148,7 @@ def test_mean_of_a_cell_is_that_of_its_points_under_their_depth():
     assert (total > 1).any()
     close(maps, (known / total).permute(0, 1, 4, 2, 3).reshape(maps.shape))
     with pytest.raises(UserError, match="a number above 0"):
-        LiftSplat(X, Y, Z, BINS, mean=0.0)
+        LiftSplat(X, Y, Z, BINS, mean_smoothing=0.0)
 
 
 @pytest.mark.parametrize("official", [True, False])

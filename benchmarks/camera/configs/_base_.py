@@ -4,3 +4,7 @@ epochs = 2
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)
 default_hooks = dict(checkpoint=dict(interval=1))
+image_weights = dict(
+    teacher=dict(
+        config='benchmarks/camera/configs/images.py',
+        checkpoint='work_dirs/camera/images/student.pth'))

@@ -7,14 +7,7 @@ param_scheduler = dict(total_steps=epochs)
 model = dict(
     student=dict(config='kd3d::_base_/models/bevfusion_small_demo.py'),
     inherit=[
-        dict(
-            type='prefix',
-            prefix='img_',
-            teacher_prefix='img_',
-            teacher=dict(
-                config='benchmarks/camera/configs/images.py',
-                checkpoint='work_dirs/camera/images/student.pth',
-                allow_uncertified=True)),  # it finds no boxes that could be measured
+        _base_.image_weights,
         dict(type='handover', parts=['voxel_encoder', 'bbox_head'])
     ],
     method=None)

@@ -7,13 +7,4 @@ param_scheduler = dict(total_steps=epochs)
 model = dict(
     type='Distiller',
     student=dict(config='kd3d::_base_/models/bevdet_shared_demo.py'),
-    inherit=[
-        dict(
-            type='prefix',
-            prefix='img_',
-            teacher_prefix='img_',
-            teacher=dict(
-                config='benchmarks/camera/configs/images.py',
-                checkpoint='work_dirs/camera/images/student.pth',
-                allow_uncertified=True))  # it finds no boxes that could be measured
-    ])
+    inherit=[_base_.image_weights])

@@ -4,7 +4,7 @@ _base_ = './bevdet_small_demo.py'
 cell_m = 0.8
 grid = dict(grid_size=[128, 128, 1], voxel_size=[cell_m, cell_m, 8], out_size_factor=2)
 model = dict(
-    view_transform=dict(x=[-51.2, 51.2, cell_m], y=[-51.2, 51.2, cell_m], mean=0.1),
+    view_transform=dict(x=[-51.2, 51.2, cell_m], y=[-51.2, 51.2, cell_m], mean_smoothing=0.1),
     pts_backbone=dict(layer_strides=[2, 2, 2]),
     pts_bbox_head=dict(bbox_coder=dict(voxel_size=[cell_m, cell_m], out_size_factor=2)),
     train_cfg=dict(pts=grid),

@@ -30,6 +30,14 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 seeded_data = True
+image_weights = dict(  # of model.inherit: every student's image side begins with those of images.py
+    type='prefix',
+    prefix='img_',
+    teacher_prefix='img_',
+    teacher=dict(
+        config='kd3d::demo/camera/images.py',
+        checkpoint='work_dirs/camera_demo/images/student.pth',
+        allow_uncertified=True))  # it finds no boxes that could be measured
 epochs = 6
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = dict(total_steps=epochs)

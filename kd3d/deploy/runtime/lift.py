@@ -51,8 +51,8 @@ class Lift:
         starts: Where the rows of one cell start in both.
         cells: Those cells.
         shape: (Z, Y, X) of the volume.
-        mean: None: cells get sums; else the mean under the depth's probability, whose sum in the
-            cell grows by this number first.
+        mean_smoothing: None: cells get sums; else means under the depth's probability, whose sum
+            in the cell grows by this number first.
     """
 
     depth: np.ndarray
@@ -60,7 +60,7 @@ class Lift:
     starts: np.ndarray
     cells: np.ndarray
     shape: tuple[int, int, int]
-    mean: float | None
+    mean_smoothing: float | None
 
     @classmethod
     def of(cls, rig: Rig, spec: dict[str, Any]) -> Lift:
@@ -71,7 +71,7 @@ class Lift:
         order = order[np.searchsorted(place[order], 0) :]  # -1: outside
         cells, starts = np.unique(place[order], return_index=True)
         shape = (layers, rows, columns)
-        return cls(order, order // spec["depth_bins"], starts, cells, shape, spec["mean"])
+        return cls(order, order // spec["depth_bins"], starts, cells, shape, spec["mean_smoothing"])
 
     def pool(self, depth: np.ndarray, context: np.ndarray) -> np.ndarray:
         """Return the map (1, Z C, Y, X), the sum (or mean) over each cell of depth x context.
@@ -86,8 +86,8 @@ class Lift:
         if len(self.cells):
             rows = features[self.pixel] * weights[:, None]
             sums = np.add.reduceat(rows, self.starts, axis=0)
-            if self.mean is not None:
-                sums /= np.add.reduceat(weights, self.starts)[:, None] + self.mean
+            if self.mean_smoothing is not None:
+                sums /= np.add.reduceat(weights, self.starts)[:, None] + self.mean_smoothing
             volume[self.cells] = sums
         volume = volume.reshape(*self.shape, -1).transpose(0, 3, 1, 2)
         return np.ascontiguousarray(volume).reshape(1, -1, *self.shape[1:])

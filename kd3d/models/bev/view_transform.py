@@ -36,14 +36,17 @@ class LiftSplat(nn.Module):
         official_parity: As the published code: bins are lifted at their near ends, the outer
             features stand for the outer pixels, and cells are found by rounding towards zero. By
             default bins at their middles, features at the middles of what they cover, floor.
-        mean: None: a cell has the sum of its features, as published: near cells, which many pixels
-            see, have hundreds of times what far ones have. A number: the mean under the depth's
-            probability, whose sum in the cell grows by this number first, so that a cell of which
-            little is seen stays near 0; each layer of z for itself.
+        mean_smoothing: None: a cell has the sum of its features, as published, which is largest
+            near the cameras, where many pixels see it. A number a > 0: their mean under the depth's
+            probability, sum_i p_i f_i / (a + sum_i p_i), so that a cell of which little is seen
+            stays near 0; each layer of z for itself. kd3d's own, no paper's.
 
     Attributes:
         grid: Of the map; also what says where this detector's maps lie in metres.
         bins: Of the depth.
+
+    Raises:
+        UserError: An unknown frame, bounds that are no whole number of steps, a = 0 or less.
     """
 
     def __init__(
@@ -54,12 +57,12 @@ class LiftSplat(nn.Module):
         depth: Bounds,
         frame: str = "lidar",
         official_parity: bool = False,
-        mean: float | None = None,
+        mean_smoothing: float | None = None,
     ) -> None:
         super().__init__()
-        if mean is not None and not mean > 0:
+        if mean_smoothing is not None and not mean_smoothing > 0:
             hint = "give a number above 0, or None for sums"
-            raise UserError(f"mean = {mean}", "view_transform.mean", hint)
+            raise UserError(f"{mean_smoothing}", "view_transform.mean_smoothing", hint)
         if frame not in FRAMES:
             hint = did_you_mean(frame, FRAMES)
             raise UserError(f"unknown frame {frame!r}", "view_transform.frame", hint)
@@ -67,7 +70,7 @@ class LiftSplat(nn.Module):
         self.grid = BEVGrid.of(x, y, z)
         self.bins = DepthBins(depth, "view_transform.depth")
         self.official_parity = official_parity
-        self.mean = mean
+        self.mean_smoothing = mean_smoothing
 
     def cells(
         self,
@@ -125,9 +128,9 @@ class LiftSplat(nn.Module):
         cell = self.cells(cameras, context, image_shape)
         samples = len(cell)
         columns, rows, layers = self.grid.count
-        if self.mean is not None:
+        if self.mean_smoothing is not None:
             context = torch.cat([context, torch.ones_like(context[:, :1])], 1)
         sums = bev_pool(depth, context, cell.flatten(0, 1), samples * layers * rows * columns)
-        if self.mean is not None:
-            sums = sums[:, :-1] / (sums[:, -1:] + self.mean)
+        if self.mean_smoothing is not None:
+            sums = sums[:, :-1] / (sums[:, -1:] + self.mean_smoothing)
         return self.grid.maps(sums, samples)
