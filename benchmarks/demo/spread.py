@@ -52,8 +52,8 @@ def main() -> None:
             "n": len(gains),
             "se": se,
             "gains": gains,
-            "source": f"{len(gains)} seeds of the demo (simulated), mean gain {mean:+.1f} "
-            f"with standard error {se:.1f}, benchmarks/demo/{task.spread.name}",
+            "source": f"{len(gains)} seeds of the demo (simulated), mean gain {mean:+.2g} "
+            f"with standard error {se:.2g}, benchmarks/demo/{task.spread.name}",
         }
     teacher = RunRecord.load(arguments.out / "teacher")
     target = task.spread

@@ -65,7 +65,8 @@ def run_demo(
     check_certificate(weights, minimum, required=True)
     run_students(task, out, out, seed, options)
     report = out / "report.html"
-    _report(task, out, report)
+    whole = not options and frames in (None, task.frames)
+    _report(task, out, report, task.spread if whole else None)
     say(f"the demo took {time.monotonic() - started:.0f} s; all data are simulated")
     return report
 
@@ -118,10 +119,11 @@ def _certify(task: Task, config: Any, facts: dict[str, Any], minimum: dict[str, 
     say(f"    labels as predictions score in full; teacher: {shown}")
 
 
-def _report(task: Task, out: Path, report: Path) -> None:
+def _report(task: Task, out: Path, report: Path, measured: Path | None) -> None:
+    """Write the page; `measured`: how the gain varies with the seed at this length, if known."""
     from kd3d.report.page import write_report
 
-    spread = read_json(task.spread)["gain_spread"] if task.spread.is_file() else None
+    spread = read_json(measured)["gain_spread"] if measured and measured.is_file() else None
     write_report(
         [out / name for name in ("teacher", "baseline", "distilled")],
         report,

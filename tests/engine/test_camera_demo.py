@@ -25,6 +25,7 @@ def test_camera_demo_runs_to_its_page_and_goes_on(tmp_path):
     assert numbers["benchmark"] == "nuscenes"
     assert [run["role"] for run in numbers["runs"]] == ["teacher", "baseline", "distilled"]
     assert numbers["comparisons"][0]["unfair"] == []
+    assert numbers["comparisons"][0]["metrics"][0]["spread"] is None  # of the whole demo
     assert numbers["runs"][2]["supervision"].endswith("depth of LiDAR points")
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.stderr.count("done before") == 10
